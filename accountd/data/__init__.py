@@ -6,7 +6,7 @@
 ``snapshot``, ``private_copy``  copies it while others write; a copy of one's own, and its key
 ``journal``    the second file, which has the admin changes that a backup lacks
 ``models``     the tables, as ``migrations/`` makes them
-``wal``        bounds and truncates the write-ahead log
+``wal``, ``log_damage``, ``wal_header``  bounds the write-ahead log; what is lost in a damaged one
 ``snapshots``  the short snapshots of reports, which may be interrupted for it
 ``migrating``  copies the database, and applies what its schema lacks
 ``file_modes``, ``unopenable``  what others may do with the files; why one does not open

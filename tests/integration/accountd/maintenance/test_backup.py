@@ -168,6 +168,15 @@ def test_a_backup_that_is_not_what_its_manifest_says(prepared: Cluster) -> None:
     assert "counts: the manifest says" in done.stdout
 
 
+def test_an_empty_file_is_no_good_ledger(prepared: Cluster) -> None:
+    """Nothing in it is wrong, and all of it is missing."""
+    (prepared.folder / "empty.db").touch()
+    done = prepared.run("accountd", "verify", str(prepared.folder / "empty.db"))
+    assert done.returncode == 1
+    assert done.stdout.startswith("NOT OK")
+    assert "it is empty" in done.stdout
+
+
 # The call at which the process is killed: of the copy, of its check, of the manifest, of the file.
 KILLED_AT = [("write", 1), ("fsync", 1), ("rename", 1), ("rename", 2)]
 
