@@ -35,6 +35,7 @@ from shared import zmq_sockets
 from shared.errors import ExitCode
 from shared.metrics import Metric, Metrics
 from shared.ops_server import Health, OpsServer
+from shared.requests import warned
 
 log = structlog.get_logger()
 
@@ -70,6 +71,7 @@ class Daemon:
         self._live_sessions = services.live_sessions
         self._wal = services.wal
         self._backups = services.backups
+        self._custody = services.custody
         self._context = zmq.Context()
         self._usage = self._bind(zmq.PULL, config.usage_endpoint)
         requests = self._bind(zmq.ROUTER, config.rpc_endpoint)
@@ -125,6 +127,7 @@ class Daemon:
                 *self._live_sessions.metrics(),
                 *self._wal.metrics(),
                 *self._backups.metrics(),
+                *self._custody.metrics(),
                 *self._low_credit.metrics(),
             ]
         )  # fmt: skip
@@ -136,6 +139,7 @@ class Daemon:
 
     def run(self, wakeup: int) -> None:
         """Run the loop until ``is_stopping``; ``wakeup`` becomes readable when a signal came."""
+        self._custody.tick(now=time.monotonic())  # before an audit is answered
         self._requests.start()
         while not self.is_stopping:
             self._heartbeat_at = time.monotonic()
@@ -150,6 +154,7 @@ class Daemon:
                 retention.tick(now=time.monotonic())
             self._wal.tick(now=time.monotonic())
             self._backups.tick()
+            self._custody.tick(now=time.monotonic())
             self._announcer.announce_holders(self._conversations.take_taken_over())
             self._announcer.receive()
             self._announcer.begin_day(day_of(time.time_ns() // 1_000_000))
@@ -218,6 +223,7 @@ class Daemon:
             self._trouble = None
         self._group = []
         self._announcer.announce(decision, now=time.monotonic())
+        self._custody.applied((p, w.applied_through) for p, w in decision.windows.items())
         self._wal.used(now=time.monotonic())
         self._counts.count(decision, rate_card=self._rate_card.rates.version)
 
@@ -244,11 +250,19 @@ class Daemon:
     # --- requests ---------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        changes = []
         for address, request in self._requests.requests(REQUESTS_PER_TURN_MAX):
             reply = self._rpc.answer(request)
             # Before the answer: whoever has it may kill this process, and gateways have heard.
             self._announcer.announce_recalls(self._recalls.take())
-            self._requests.reply(address, reply)
+            if self._custody.has_changed():
+                changes.append((address, reply))
+            else:
+                self._requests.reply(address, reply)
+        if changes:
+            warning = self._custody.keep()  # likewise, and the disk under the database may fail
+            for address, reply in changes:
+                self._requests.reply(address, warned(reply, warning))
         if self._requests.failure is not None:
             raise self._requests.failure
 
@@ -280,9 +294,11 @@ def _run(config: AccountdConfig) -> ExitCode:
         for line in file_modes.open_to_others(path):
             log.warning("database open to others", found=line)
         services = open_services(config, opened.database.connection())
+        services.custody.begin()
         # Committed before a socket opens: every announcement carries the epoch of this boot.
         epoch = services.ledger.begin_epoch(now_ns=time.time_ns())
         services.recalls.begin(epoch=epoch)
+        services.custody.serve(epoch=epoch)
         daemon = Daemon(config, services, epoch=epoch)
         _listen_to_signals(daemon)
         ops = _open_ops(config, daemon)
@@ -301,6 +317,7 @@ def _run(config: AccountdConfig) -> ExitCode:
             if ops is not None:
                 ops.close()
             daemon.close()
+        services.custody.end()
         log.info("stopped")
         return ExitCode.NOT_NOW if daemon.holds_usage else ExitCode.DONE
 

@@ -10,6 +10,7 @@ from accountd import app
 from accountd.accounts.conversations import HOURS_DEFAULT
 from accountd.accounts.handles import DAYS_DEFAULT
 from accountd.accounts.plans import DEFAULT_PLANS
+from accountd.commands.options import JOURNAL
 from accountd.config import load, load_database
 from accountd.data import database, migrating
 from accountd.ledger.estimates import UNCHARGED_DEFAULT
@@ -81,6 +82,7 @@ def cli() -> None:
     default=config.DEFAULT_EVENTS_ENDPOINT,
     help="Where watermarks are announced: ipc://PATH or tcp://127.0.0.1:PORT.",
 )
+@JOURNAL
 @setting(
     "ACCOUNTD_CHARGE_ESTIMATES",
     "--charge-estimates",

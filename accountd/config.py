@@ -11,6 +11,7 @@ from accountd.accounts.limit_words import parse_account_limits, parse_key_limits
 from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.data import database, unopenable
+from accountd.data.journal import SUFFIX
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
 from accountd.maintenance.backup_schedule import KEEP_MAX, BackupSchedule, parse_every
@@ -38,6 +39,7 @@ class AccountdConfig:
     """Everything that the daemon needs to know."""
 
     database: DatabaseConfig
+    journal: Path
     usage_endpoint: str
     rpc_endpoint: str
     events_endpoint: str
@@ -58,8 +60,10 @@ class AccountdConfig:
 def load(settings: Mapping[str, str | None]) -> AccountdConfig:
     """Check the settings of ``accountd serve``; raises one ``ConfigError`` for all mistakes."""
     checker = Checker(settings)
+    ledger = _database(checker)
     loaded = AccountdConfig(
-        database=_database(checker),
+        database=ledger,
+        journal=_journal(checker, ledger.path),
         usage_endpoint=checker.value("ACCOUNTD_USAGE_ENDPOINT", config.endpoint),
         rpc_endpoint=checker.value("ACCOUNTD_RPC_ENDPOINT", config.endpoint),
         events_endpoint=checker.value("ACCOUNTD_EVENTS_ENDPOINT", config.endpoint),
@@ -91,6 +95,15 @@ def load_database(settings: Mapping[str, str | None]) -> DatabaseConfig:
     loaded = _database(checker)
     checker.finish()
     return loaded
+
+
+def load_journal(settings: Mapping[str, str | None], path: Path) -> Path:
+    """Where the journal of the database at ``path`` is."""
+    return _journal(Checker(settings), path)
+
+
+def _journal(checker: Checker, path: Path) -> Path:
+    return checker.optional("ACCOUNTD_JOURNAL", Path) or Path(f"{path}{SUFFIX}")
 
 
 def _rates(text: str) -> Rates:

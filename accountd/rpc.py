@@ -53,11 +53,13 @@ class Rpc:
         providers, limits = services.providers, services.limits
         self._ledger = services.ledger
         self._announcer = announcer
+        self._custody = services.custody
+        self._recalls = services.recalls
         self._epoch = epoch
         self.at_once: Mapping[str, Answer] = {
             "authorize": services.authorizations.authorize,
             "leases.renew": services.live_sessions.renew,
-            "recalls": services.recalls.since,
+            "recalls": self._recalls_since,
             "recalls.outcome": services.recalls.outcome,
         }
         self._here: Mapping[str, Answer] = {
@@ -93,6 +95,7 @@ class Rpc:
             "key.limit": limits.limit_key,
             "rejected.retry": quarantine.retry,
             "rejected.dismiss": quarantine.dismiss,
+            "audit.settle": services.custody.settle,
         }
         self.reports = _reports(services)
 
@@ -106,7 +109,13 @@ class Rpc:
         Called between two transactions, so the writer's connection reads committed state only.
         """
         producers = params.binaries("producers", length=PRODUCER_BYTES, at_most=SYNC_PRODUCERS_MAX)
-        return {"epoch": self._epoch, "applied_through": self._ledger.applied_through(producers)}
+        throughs = self._ledger.applied_through(producers)
+        self._custody.hear(params, producers, throughs)
+        return {"epoch": self._epoch, "applied_through": throughs}
+
+    def _recalls_since(self, params: Params) -> Any:
+        """Recalls, and the admin change that gateways remember for an accountd restored later."""
+        return self._recalls.since(params) | {"changes": self._custody.told()}
 
     def _balances(self, params: Params) -> Any:
         """The balances as PUB announces them, for a gateway that missed the announcement."""

@@ -24,6 +24,7 @@ from accountd.ledger.rate_card_file import RateCardFile
 from accountd.ledger.rejected import Quarantine
 from accountd.ledger.shared_responses import DAYS
 from accountd.maintenance.backups import Backups
+from accountd.maintenance.custody import Custody
 from accountd.notifications.counters import Counters
 from accountd.notifications.low_credit import LowCredit
 from accountd.notifications.webhook import WebhookSender
@@ -57,6 +58,7 @@ class Services:
     low_credit: LowCredit
     wal: Wal
     backups: Backups
+    custody: Custody
     retentions: Sequence[RowRetention]
     counts: Counters
 
@@ -100,6 +102,7 @@ def open_services(config: AccountdConfig, connection: Any) -> Services:
         low_credit=LowCredit(connection, webhook),
         wal=Wal(connection, config.database.path),
         backups=Backups(config.database.path, config.database.key, config.backups),
+        custody=Custody(connection, config.journal, config.database.key),
         retentions=[RowRetention(connection, rule) for rule in RETENTION_RULES],
         counts=counts,
     )

@@ -5,7 +5,7 @@ They travel over DEALER and ROUTER in msgpack maps. Decoding never raises anythi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgpack
@@ -34,12 +34,14 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to a ``Request``: a ``result``, or the ``error`` (code, message); with the seconds
-    after which to ask again, where that may help.
+    after which to ask again, where that may help. ``warning``: it was done, and an operator should
+    know.
     """
 
     result: Any = None
     error: tuple[str, str] | None = None
     retry_after_s: int | None = None
+    warning: str | None = None
 
 
 def encode_request(request: Request) -> bytes:
@@ -68,6 +70,8 @@ def encode_reply(reply: Reply) -> bytes:
             body["error"]["retry_after_s"] = reply.retry_after_s
     else:
         body["result"] = reply.result
+        if reply.warning is not None:
+            body["warning"] = reply.warning
     packed = msgpack.packb(body)
     assert isinstance(packed, bytes)
     return packed
@@ -78,7 +82,8 @@ def decode_reply(payload: bytes) -> Reply:
     body = unpack_map(payload)
     error = body.get("error")
     if error is None:
-        return Reply(result=body.get("result"))
+        warning = None if body.get("warning") is None else text_field(body, "warning")
+        return Reply(result=body.get("result"), warning=warning)
     if not isinstance(error, dict):
         raise WireError(RejectReason.BAD_FIELD, f"error: found {shown(error)}, expected a map")
     named = text_field(error, "code"), text_field(error, "message", chars_max=4096)
@@ -86,3 +91,10 @@ def decode_reply(payload: bytes) -> Reply:
         return Reply(error=named)
     retry_after_s = integer_field(error, "retry_after_s", 0, RETRY_AFTER_S_MAX)
     return Reply(error=named, retry_after_s=retry_after_s)
+
+
+def warned(payload: bytes, warning: str | None) -> bytes:
+    """The reply ``payload`` with a ``warning``, unless it is one of an error."""
+    if warning is None:
+        return payload
+    return encode_reply(replace(decode_reply(payload), warning=warning))

@@ -65,8 +65,9 @@ EPOCH_MAX: Final = 2**63 - 1
 
 # The level of the protocol that an accountd understands, answered to a ping. It rises with every
 # field, kind or request that an older accountd would drop or refuse. An accountd without levels
-# drops searches, cache writes and the mark of shared responses.
-LEVEL: Final = 2
+# drops searches, cache writes and the mark of shared responses; of level 2, what gateways remember
+# of a ledger that was replaced by an older one.
+LEVEL: Final = 3
 
 assert CONFIGURATION_BYTES_MAX + ITEMS_BYTES_MAX + MESSAGE_BYTES_MAX <= REQUEST_BYTES_MAX
 

@@ -11,6 +11,12 @@ DB_PATH: Final = setting(
     default="var/accounts.db",
     help="The encrypted database. Its key: DB_ENCRYPTION_KEY_FILE or DB_ENCRYPTION_KEY.",
 )
+JOURNAL: Final = setting(
+    "ACCOUNTD_JOURNAL",
+    "--journal",
+    help="The journal of accounts, keys and grants, which a restore needs; best on another disk."
+    " Absent: <DB_PATH>.journal.",
+)
 JSON: Final = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, for programs."
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from accountd.commands.options import DB_PATH, JSON
-from accountd.config import load_database
+from accountd.commands.options import DB_PATH, JOURNAL, JSON
+from accountd.config import load_database, load_journal
 from accountd.data import unopenable
 from accountd.maintenance import rekeying
 from accountd.maintenance.rekeying import Rekeyed
@@ -21,6 +21,7 @@ _KEY_FILE = "DB_ENCRYPTION_KEY_FILE"
 
 @click.command()
 @DB_PATH
+@JOURNAL
 @click.option(
     "--new-key-file", type=click.Path(path_type=Path),
     help="The file that has the new key: 64 hex digits or a passphrase. Without it the new key is"
@@ -32,11 +33,11 @@ _KEY_FILE = "DB_ENCRYPTION_KEY_FILE"
 )  # fmt: skip
 @JSON
 def rekey(
-    db_path: str, new_key_file: Path | None, *, replace_key_file: bool, as_json: bool
+    new_key_file: Path | None, *, replace_key_file: bool, as_json: bool, **settings: str | None
 ) -> None:
     """Encrypt the database and its journal with another key; accountd must be stopped."""
     core_dumps.forbid()
-    loaded = load_database({"db_path": db_path})
+    loaded = load_database(settings)
     key_file = _key_file() if replace_key_file else None
     new_key = _new_key(new_key_file)
     if new_key == loaded.key:
@@ -44,7 +45,7 @@ def rekey(
     with TerminalProgress() as progress:
         done = rekeying.rekey(
             loaded.path, loaded.key, new_key,
-            journal=Path(f"{loaded.path}.journal"), key_file=key_file, tell=progress.tell,
+            journal=load_journal(settings, loaded.path), key_file=key_file, tell=progress.tell,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(_as_json(done)))

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from accountd.commands.options import DB_PATH, JSON
-from accountd.config import load_database
+from accountd.commands.options import DB_PATH, JOURNAL, JSON
+from accountd.config import load_database, load_journal
 from accountd.data.journal import AdminChange
 from accountd.maintenance import restoring
 from accountd.maintenance.restoring import Asked, Restored
@@ -17,6 +17,7 @@ from shared.progress import TerminalProgress
 
 @click.command()
 @DB_PATH
+@JOURNAL
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--key-file", type=click.Path(path_type=Path),
@@ -27,17 +28,22 @@ from shared.progress import TerminalProgress
 )
 @JSON
 def restore(
-    db_path: str, source: Path, key_file: Path | None, *, other_ledger: bool, as_json: bool
+    source: Path,
+    key_file: Path | None,
+    *,
+    other_ledger: bool,
+    as_json: bool,
+    **settings: str | None,
 ) -> None:
     """Put the backup SOURCE in the place of the database, which is kept; accountd must be stopped.
 
     Accounts, keys and grants of since then are taken from the journal.
     """
     core_dumps.forbid()
-    loaded = load_database({"db_path": db_path})
+    loaded = load_database(settings)
     key = secret_files.read("--key-file", key_file).strip() if key_file else loaded.key
     asked = Asked(
-        loaded.path, loaded.key, source, key, Path(f"{loaded.path}.journal"),
+        loaded.path, loaded.key, source, key, load_journal(settings, loaded.path),
         is_other_ledger=other_ledger,
     )  # fmt: skip
     with TerminalProgress() as progress:

@@ -51,6 +51,8 @@ def call(endpoint: str, method: str, params: Mapping[str, Any]) -> Any:
         code, message = reply.error
         refused = NotNowError if code in _PASSING else RefusedError
         raise refused(f"{code}: {message}")
+    if reply.warning is not None:
+        sys.stderr.write(f"warning: {reply.warning}\n")
     return reply.result
 
 

@@ -15,10 +15,15 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
+@click.option(
+    "--settle", "reason", help="First expect no longer what is missing now; the reason is kept."
+)
 @JSON
 @click.pass_obj
-def audit(endpoint: str, as_json: bool) -> None:
+def audit(endpoint: str, reason: str | None, as_json: bool) -> None:
     """Prove every balance and every producer; exit 1 when a check fails."""
+    if reason is not None:
+        call(endpoint, "audit.settle", {"reason": reason})
     found = call(endpoint, "audit", {})
     show(found, as_json, text.audit_text)
     sys.exit(ExitCode.DONE if found["ok"] else ExitCode.REFUSED)

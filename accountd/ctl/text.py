@@ -54,7 +54,7 @@ def audit_text(found: Mapping[str, Any]) -> str:
     if found["unsettled"]:
         counts = ", ".join(f"{reason} {count:,}" for reason, count in found["unsettled"].items())
         lines.append(f"unsettled: {counts}; see accountctl rejected list, then retry or dismiss")
-    lines += _wrong_sums(found)
+    lines += _wrong_sums(found) + _missing(found)
     if found["drift"]:
         lines.append(table(found["drift"], tuple(found["drift"][0])))
         lines += _cut(found["drift"], found["drift_total"], "accounts that drift")
@@ -75,6 +75,27 @@ def _wrong_sums(found: Mapping[str, Any]) -> list[str]:
     if wrong := found.get("wrong_spending"):
         lines.append("what these keys spent in a day is not the sum of their usage rows")
         lines.append(table(wrong, tuple(wrong[0])))
+    return lines
+
+
+def _missing(found: Mapping[str, Any]) -> list[str]:
+    """What was in the ledger once and is not; an older accountd does not say."""
+    expected, lines = found.get("expected", {}), []
+    if usage := expected.get("usage"):
+        lines.append(
+            f"missing usage: {expected['batches_total']:,} batches of {expected['usage_total']:,}"
+            " producers that were durable once; their gateways send again what they still have"
+        )
+        lines.append(table(usage, tuple(usage[0])))
+        lines += _cut(usage, expected["usage_total"], "producers")
+    if changes := expected.get("changes"):
+        lines.append(
+            f"missing changes: {expected['changes_total']:,} changes of accounts, keys and grants"
+            " are neither in the ledger nor in its journal; make them again"
+        )
+        lines.append(table(changes, tuple(changes[0])))
+    if lines:
+        lines.append('what never comes: accountctl audit --settle "the reason"')
     return lines
 
 

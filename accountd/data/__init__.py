@@ -9,7 +9,7 @@
 ``wal``, ``log_damage``, ``wal_header``  bounds the write-ahead log; what is lost in a damaged one
 ``snapshots``  the short snapshots of reports, which may be interrupted for it
 ``migrating``  copies the database, and applies what its schema lacks
-``file_modes``, ``unopenable``  what others may do with the files; why one does not open
+``file_modes``, ``unopenable``, ``open_mark``  what others may do; why one does not open, or is torn
 ``retention``  deletes expired rows; ``archive_file``, ``pruning_lock``: where old usage goes, alone
 ``standby``    the files of a continuous copy, at both ends; ``standby_role``: what a file is
 

@@ -23,6 +23,7 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import lock_file, models, standby_role, swap, unopenable
+from accountd.data.open_mark import OpenMark
 from accountd.data.pruning_lock import pruning_excluded
 from shared.errors import (
     AlreadyRunningError,
@@ -113,11 +114,13 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
             unopenable.refuse_flawed(path, key)
             unopenable.refuse_new_beside_traces(path)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        mark = OpenMark(path)
         database = _connect(path, passphrases(key)[0]) if is_new else connect(path, key)
         try:
+            mark.check(database)
             yield of_known_schema(database, path)
         finally:
-            close(database)
+            close(database, mark)
 
 
 @contextmanager
@@ -232,13 +235,15 @@ def error_name(exc: BaseException) -> str:
 @contextmanager
 def open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; whoever asks holds a lock."""
+    mark = OpenMark(path)
     database = connect(path, key)
     try:
+        mark.check(database)
         opened = of_known_schema(database, path)
         _check_schema(opened.runner, path)
         yield opened
     finally:
-        close(database)
+        close(database, mark)
 
 
 def _finish_swap(path: Path) -> None:
@@ -310,7 +315,8 @@ def connect(
             return _connect(path, passphrase, pragmas, is_immutable=is_immutable)
         except peewee.DatabaseError as exc:
             if "not a database" not in str(exc):
-                raise (translate(exc, path) or _unusable(path, exc)) from None
+                failure = DatabaseUnusableError(f"{path} cannot be opened: {exc}")
+                raise (translate(exc, path) or failure) from None
     raise unopenable.key_does_not_open(path, key)
 
 
@@ -369,13 +375,13 @@ def _check_schema(runner: Runner, path: Path) -> None:
         )
 
 
-def _unusable(path: Path, exc: Exception) -> DatabaseUnusableError:
-    return DatabaseUnusableError(f"{path} cannot be opened: {exc}")
-
-
-def close(database: Any) -> None:
+def close(database: Any, mark: OpenMark | None = None) -> None:
+    """Close what was opened here; ``mark`` is that of a file with its lock."""
     models.database.initialize(None)
-    database.close()
+    if mark is None:
+        database.close()
+    else:
+        mark.close(database)
 
 
 @contextmanager

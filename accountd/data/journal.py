@@ -20,7 +20,9 @@ from accountd.data.database import error_name, passphrases, silence_sqlcipher, t
 from shared.errors import DatabaseUnusableError
 
 SUFFIX: Final = ".journal"
-_PRAGMAS: Final = ("journal_mode = delete", "synchronous = full", "busy_timeout = 1000")
+# The daemon applies no usage meanwhile, and tries again by itself.
+_BUSY_S: Final = 0.1
+_PRAGMAS: Final = ("journal_mode = delete", "synchronous = full")
 _TABLES: Final = (
     """
     CREATE TABLE journal (
@@ -141,6 +143,7 @@ class Journal:
         self.path = path
         self.database_id = database_id
         self._connection = connection
+        self._file = _identity(path)
 
     @classmethod
     def open(cls, path: Path, key: str) -> "Journal":
@@ -209,6 +212,11 @@ class Journal:
         with self._translated(), transaction(self._connection):
             self._connection.executemany(_NOTE, throughs.items())
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file is still there, and no other one in its place."""
+        return self._file is not None and _identity(self.path) == self._file
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -255,7 +263,7 @@ def _connected(path: Path, passphrase: str) -> Journal | None:
 
 def _connect(path: Path, passphrase: str) -> Any:
     silence_sqlcipher()
-    connection = sqlcipher.connect(str(path), isolation_level=None)
+    connection = sqlcipher.connect(str(path), isolation_level=None, timeout=_BUSY_S)
     quoted = passphrase.replace("'", "''")
     try:
         connection.execute(f"PRAGMA key = '{quoted}'")
@@ -279,6 +287,14 @@ def _changes_after(connection: Any, number: int) -> Iterator[AdminChange]:
         (number,),
     )
     return (AdminChange(*row) for row in rows)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sync_folder(folder: Path) -> None:

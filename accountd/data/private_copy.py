@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import snapshot, swap
+from accountd.data import open_mark, snapshot, swap
 from accountd.data.database import error_name, passphrases, silence_sqlcipher
 from accountd.data.log_damage import lost_commits
 from shared.errors import DatabaseUnusableError, NotNowError, StorageError, cause_of
@@ -122,16 +122,12 @@ def take_over(connection: Any, source: Path) -> None:
 
     Raises ``DatabaseUnusableError`` where the source has the mark and no write-ahead log.
     """
-    tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'custody'")
-    if not tables.fetchone()[0]:
-        return  # of an older schema
-    (is_open,) = connection.execute("SELECT is_open FROM custody").fetchone()
-    if is_open and not snapshot.has_log(source):
+    if open_mark.is_set(connection) and not snapshot.has_log(source):
         raise DatabaseUnusableError(
-            f"{source} was copied without its write-ahead log from under a running accountd",
-            hint="what was in there is missing: restore a backup",
+            f"{source} {open_mark.WITHOUT_LOG}",
+            hint="put its -wal file beside it, or restore a backup",
         )
-    connection.execute("UPDATE custody SET is_open = 0")
+    open_mark.clear_in_copy(connection)
 
 
 def exchange_key(connection: Any, new_key: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from playhouse.sqlcipher_ext import SqlCipherDatabase
 
-from accountd.data import database, swap
+from accountd.data import database, open_mark, swap
 from accountd.data.log_damage import lost_commits
 from shared.errors import NotNowError
 
@@ -123,8 +123,8 @@ def settle(copy: Path, key: str, *, is_taken_over: bool = True) -> int:
         lost = lost_commits(opened.connection())
         opened.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         opened.execute_sql("PRAGMA journal_mode = DELETE").fetchall()
-        if is_taken_over and opened.table_exists("custody"):
-            opened.execute_sql("UPDATE custody SET is_open = 0 WHERE is_open <> 0")
+        if is_taken_over:
+            open_mark.clear_in_copy(opened.connection())
     finally:
         opened.close()
     discard_companions(copy)

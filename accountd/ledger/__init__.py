@@ -12,7 +12,7 @@
 ``response_ids``, ``key_spending`` a row's ids in short; what keys spend, by day (pure)
 ``rate_card_file``         the rate card in force, read from its file
 ``rejected``, ``retry_state``      the quarantine, and how it is charged later, once
-``changed_accounts``       accounts that requests changed, to be announced
+``changed_accounts``, ``expectations``  accounts to be announced; what was here once and is missing
 
 Called by ``app`` for usage, by ``accounts`` for grants, by ``rpc`` for rejected usage. It promises
 that the balance of every account is the sum of its grants less the sum of its deductions.

@@ -10,6 +10,7 @@
 ``following``         a continuous copy, and how it becomes the primary
 ``staging``           files that are made beside those in use, and then take their places
 ``replaying``         applies admin changes that a restored ledger lacks
+``custody``           the daemon's journal, and what it knows to be missing
 
 Called by ``commands`` and by the daemon's children, beside a daemon or without one.
 """

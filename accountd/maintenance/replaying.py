@@ -13,6 +13,7 @@ from typing import Any, Final
 from accountd.clock import now_iso
 from accountd.data.database import transaction
 from accountd.data.journal import AdminChange, ChangeSource, StoredChanges
+from accountd.ledger import expectations
 from shared.errors import DatabaseUnusableError
 
 # Balances are the matter of grants and of usage; the others are usage's own.
@@ -22,10 +23,6 @@ _NOT_REPLAYED: Final = frozenset(
 _RECORD: Final = (
     "INSERT INTO admin_changes (number, at, subject, name, body) VALUES (?, ?, ?, ?, ?)"
 )
-_MISSING: Final = """
-    INSERT INTO missing_changes (first, last, source, noted_at) VALUES (?, ?, ?, ?)
-    ON CONFLICT (first) DO UPDATE SET last = max(last, excluded.last)
-"""
 _LATER: Final = "SELECT 1 FROM admin_changes WHERE subject = ? AND name = ? AND number > ?"
 _ADD: Final = """
     UPDATE accounts SET topup_remaining = topup_remaining + ?, token_remaining = token_remaining + ?
@@ -34,7 +31,16 @@ _ADD: Final = """
 
 
 class DivergedError(DatabaseUnusableError):
-    """The ledger and the journal have different changes under one number."""
+    """The ledger and the journal have different changes under one number. Those from ``first`` to
+    ``last`` in the journal are not in the ledger.
+    """
+
+    def __init__(self, named: str, first: int, last: int) -> None:
+        super().__init__(
+            f"the ledger and the {named} have different changes under the number {first}",
+            hint="one of them was used without the other; keep both, and set the journal aside",
+        )
+        self.first, self.last = first, last
 
 
 @dataclass(slots=True)
@@ -71,26 +77,31 @@ def replay(connection: Any, source: ChangeSource, *, named: str = "journal") -> 
         newest = ledger.newest()
         _check_history(ledger, source, newest, named)
         connection.execute("UPDATE custody SET is_replaying = 1")
-        _fill(connection, source, found)
+        _fill(connection, source, found, named)
         for change in _counted(source.changes_after(newest), newest, found.lost):
             _apply(connection, change, found)
         connection.execute("UPDATE custody SET is_replaying = 0")
-        noted_at = now_iso()
-        connection.executemany(_MISSING, [(*lost, named, noted_at) for lost in found.lost])
+        expectations.note_missing(connection, found.lost, source=named, now=now_iso())
     return found
 
 
-def _fill(connection: Any, source: ChangeSource, found: Replayed) -> None:
+def _fill(connection: Any, source: ChangeSource, found: Replayed, named: str) -> None:
     """Apply what was missed among changes that are there, except to rows that changed since."""
+    ledger = StoredChanges(connection)
     for first, last in connection.execute("SELECT first, last FROM missing_changes").fetchall():
         wanted = last - first + 1
         for change in source.changes_after(first - 1):
             if change.number > last:
                 break
+            wanted -= 1
+            known = next(ledger.changes_after(change.number - 1), None)
+            if known is not None and known.number == change.number:
+                if known != change:
+                    raise _diverged(ledger, source, named)
+                continue
             later = (change.subject, change.name, change.number)
             is_superseded = connection.execute(_LATER, later).fetchone() is not None
             _apply(connection, change, found, records_only=is_superseded)
-            wanted -= 1
         if not wanted:
             connection.execute("DELETE FROM missing_changes WHERE first = ?", (first,))
 
@@ -101,10 +112,13 @@ def _check_history(ledger: StoredChanges, source: ChangeSource, newest: int, nam
     ours, theirs = (next(each.changes_after(shared - 1), None) for each in (ledger, source))
     have_both = ours is not None and theirs is not None and ours.number == theirs.number
     if have_both and ours != theirs:
-        raise DivergedError(
-            f"the ledger and the {named} have different changes under the number {shared}",
-            hint="one of them was used without the other; keep both, and set the journal aside",
-        )
+        raise _diverged(ledger, source, named)
+
+
+def _diverged(ledger: StoredChanges, source: ChangeSource, named: str) -> DivergedError:
+    ours = {change.number: change for change in ledger.changes_after(0)}
+    numbers = (c.number for c in source.changes_after(0) if ours.get(c.number, c) != c)
+    return DivergedError(named, next(numbers), source.newest())
 
 
 def _counted(

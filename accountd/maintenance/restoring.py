@@ -21,6 +21,7 @@ from accountd.clock import now_iso
 from accountd.data import database, migrating, private_copy, snapshot, swap
 from accountd.data.journal import AdminChange, ChangeSource, Journal, JournalError, StoredChanges
 from accountd.data.swap import Replacement
+from accountd.ledger import expectations
 from accountd.maintenance import rekeying, staging
 from accountd.maintenance.manifests import differences, read_manifest
 from accountd.maintenance.replaying import DivergedError, replay
@@ -33,19 +34,6 @@ REPLACED: Final = "replaced database"
 _ANOTHER: Final = "restore another backup; nothing was changed"
 # Errors of the disk under the copy, and not of what was copied.
 _OF_THE_COPY: Final = ("SQLITE_IOERR", "SQLITE_FULL")
-_PRODUCERS: Final = "SELECT producer, applied_through FROM producers WHERE applied_through > 0"
-_EXPECT: Final = """
-    INSERT INTO expected_usage (producer, through, source, noted_at)
-    SELECT ?1, ?2, ?3, ?4
-    WHERE ?2 > coalesce((SELECT applied_through FROM producers WHERE producer = ?1), 0)
-    ON CONFLICT (producer) DO UPDATE SET through = excluded.through, source = excluded.source
-    WHERE excluded.through > through
-"""
-_EXPECTED: Final = """
-    SELECT count(*), coalesce(sum(e.through - coalesce(p.applied_through, 0)), 0)
-    FROM expected_usage e LEFT JOIN producers p ON p.producer = e.producer
-    WHERE e.through > coalesce(p.applied_through, 0)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +166,15 @@ def _complete(
             is_other = _is_other_ledger(asked, connection, witnesses, found)
             for witness in [] if is_other else witnesses:
                 _replay(connection, witness, found)
-                _expect(connection, witness)
+                expectations.expect_usage(
+                    connection, witness.watermarks, source=witness.name, now=now_iso()
+                )
             if not witnesses:
                 found.notes.append(
                     "there is no journal, and no database that could be read: what operators"
                     " changed since the backup is lost; gateways tell how much that is"
                 )
-        (found.expected_producers, found.expected_batches) = connection.execute(
-            _EXPECTED
-        ).fetchone()
+        found.expected_producers, found.expected_batches = expectations.expected_usage(connection)
         has_bad_journal = journal is None and asked.journal.exists()
     return (asked.journal,) if has_bad_journal or (is_other and asked.journal.exists()) else ()
 
@@ -225,13 +213,6 @@ def _replay(connection: Any, witness: _Witness, found: Restored) -> None:
         return
     found.changes += [(witness.name, change) for change in missing]
     found.lost += outcome.lost
-
-
-def _expect(connection: Any, witness: _Witness) -> None:
-    at = now_iso()
-    connection.executemany(
-        _EXPECT, [(p, through, witness.name, at) for p, through in witness.watermarks.items()]
-    )
 
 
 @contextmanager
@@ -290,7 +271,7 @@ def _witness(connection: Any, found: Restored) -> _Witness | None:
     try:
         changes = StoredChanges(connection)
         _ = changes.database_id, list(changes.changes_after(changes.newest()))
-        marks = {bytes(p): through for p, through in connection.execute(_PRODUCERS)}
+        marks = expectations.applied(connection)
     except sqlcipher.Error as exc:
         if database.error_name(exc).startswith(_OF_THE_COPY):
             raise

@@ -17,6 +17,7 @@ from typing import Any, Final
 import peewee
 
 from accountd.data import database, models, snapshot
+from accountd.data.open_mark import WITHOUT_LOG
 from accountd.reports.audit import audit
 from accountd.request_params import Json, Params
 from shared.errors import DatabaseUnusableError
@@ -36,8 +37,8 @@ _TABLES: Final = (
 _WATERMARKS: Final = "SELECT producer, applied_through FROM producers ORDER BY producer"
 _DAMAGED_LOG: Final = "its write-ahead log is damaged: {:,} commits in it cannot be read"
 _WITHOUT_LOG: Final = (
-    "it was copied without its write-ahead log from under a running accountd: what was in there is"
-    " missing. Copy accounts.db and accounts.db-wal together, or make a copy with accountd backup"
+    f"it {WITHOUT_LOG}. Copy accounts.db and accounts.db-wal together, or make a copy with accountd"
+    " backup"
 )
 
 
@@ -192,6 +193,8 @@ def audit_words(found: Json) -> str:
         "unsettled messages in quarantine": sum(found["unsettled"].values()),
         "segments of the index that differ": len(found["wrong_segments"]),
         "days of keys that differ": len(found["wrong_spending"]),
+        "batches that were durable once": found["expected"]["batches_total"],
+        "changes that are missing": found["expected"]["changes_total"],
     }
     told = [f"{count:,} {name}" for name, count in counts.items() if count]
     return ", ".join(told) or "see accountctl audit"

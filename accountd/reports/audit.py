@@ -14,6 +14,7 @@ from typing import Any, Final
 from accountd.data import models
 from accountd.data.models import Account, RepeatedUsage, in_sql
 from accountd.data.snapshots import in_snapshots
+from accountd.ledger.expectations import expected
 from accountd.ledger.key_spending import DAY_MS
 from accountd.ledger.windows import missing_sequences
 from accountd.request_params import Json, Params
@@ -182,9 +183,16 @@ def _compared(rows: _Rows) -> Json:
     drift, wrong_spending = _drift(sums), _wrong_spending(sums)
     producers = _producers()
     rejected = _rejected_by_reason()
+    missing = expected()
     unsettled = {str(reason): rejected[reason] for reason in UNSETTLED if reason in rejected}
     is_ok = not (
-        drift or rows.wrong_segments or wrong_spending or producers["incomplete_total"] or unsettled
+        drift
+        or rows.wrong_segments
+        or wrong_spending
+        or producers["incomplete_total"]
+        or unsettled
+        or missing["usage_total"]
+        or missing["changes_total"]
     )
     return {
         "ok": is_ok,
@@ -201,6 +209,7 @@ def _compared(rows: _Rows) -> Json:
         "drift": drift[:SHOWN_MAX],
         "drift_total": len(drift),
         "producers": producers,
+        "expected": missing,
     }
 
 

@@ -61,6 +61,8 @@ class RpcClient:
         self._channel = RpcChannel(context, endpoint)
         self._authorizations = AuthorizationCache(grant_cache_s)
         self.recall_log = RecallLog()  # what was taken back of what was authorized
+        # The boot of accountd and its newest admin change: a restored one may lack it.
+        self._newest_change: list[int] | None = None
 
     def start(self) -> None:
         """Begin to receive answers and to send pings."""
@@ -141,7 +143,8 @@ class RpcClient:
         counts = [{"number": number, "sessions": count} for number, count in ended.items()]
         params = {"since": since, "gateway": gateway, "ended": counts, "is_last": is_last}
         match await self._ask("recalls", params, PING_DEADLINE_S):
-            case {"mark": int(mark), "recalls": [*found]}:
+            case {"mark": int(mark), "recalls": [*found], **others}:
+                self._remember(others.get("changes"))
                 with contextlib.suppress(TypeError, WireError):
                     return mark, [decode_recall(frames) for frames in found]
         raise UnreachableError("accountd answered nonsense to recalls")
@@ -161,13 +164,19 @@ class RpcClient:
 
     # --- usage and balances -----------------------------------------------------------------------
 
-    async def sync(self, producers: Sequence[bytes]) -> tuple[int, list[int]]:
-        """(epoch of accountd, what is durable of each producer).
+    async def sync(
+        self, producers: Sequence[bytes], seen: Sequence[int] = ()
+    ) -> tuple[int, list[int]]:
+        """(epoch of accountd, what is durable of each producer). It tells what was ``seen`` to be
+        durable of each, which a restored accountd may lack.
 
         The deadline is short: when a request was lost with a dying accountd, the next one must not
         wait for it.
         """
-        request = Request("sync", {"producers": list(producers)})
+        told: dict[str, Any] = {"seen": list(seen)} if seen else {}
+        if self._newest_change is not None:
+            told["changes"] = self._newest_change
+        request = Request("sync", {"producers": list(producers), **told})
         reply = await self._channel.call(request, PING_DEADLINE_S)
         return _watermarks(reply, len(producers))
 
@@ -232,6 +241,11 @@ class RpcClient:
         return reply.result
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    def _remember(self, changes: object) -> None:
+        match changes:  # an earlier accountd does not say
+            case [int(epoch), int(number)] if epoch and number > (self._newest_change or (0, 0))[1]:
+                self._newest_change = [epoch, number]
 
     async def _ask(
         self,

@@ -60,6 +60,7 @@ class Outbox:
         self.producer = producer
         self.epoch = 0
         self.acknowledged = 0
+        self.seen_durable = 0  # the highest watermark, also of an accountd that lost it since
         self.last_sequence = recovered_through or 0
         self.awaits_watermark = recovered_through is not None
         self.resends = 0
@@ -187,6 +188,7 @@ class Outbox:
         for sequence in range(self.acknowledged + 1, through + 1):
             self._payloads.pop(sequence, None)
         self.acknowledged = through
+        self.seen_durable = max(self.seen_durable, through)
         self._next = max(self._next, through + 1)
         self._attempts = 0
         has_unacknowledged = self._next > through + 1

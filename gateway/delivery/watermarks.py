@@ -129,7 +129,8 @@ class Watermarks:
     async def _ask_about(self, producers: list[Producer]) -> None:
         epochs = [producer.outbox.epoch for producer in producers]
         names = [producer.outbox.producer for producer in producers]
-        epoch, throughs = await self._accountd.sync(names)
+        seen = [producer.outbox.seen_durable for producer in producers]
+        epoch, throughs = await self._accountd.sync(names, seen)
         # An answer counts only if no other boot of accountd has announced itself since the request:
         # otherwise a boot that is gone may have written it.
         self._apply(

@@ -77,12 +77,18 @@ def written() -> dict[str, Frames]:
     found["recall"] = announcements.encode_recall(recall)
     asked = {"key_hash": "ab" * 32, "lease": "one", "gateway": "g"}
     found["request"] = [requests.encode_request(requests.Request("authorize", asked))]
+    asked = {"producers": [PRODUCER], "seen": [7], "changes": [AT_MS, 12]}
+    found["request: sync"] = [requests.encode_request(requests.Request("sync", asked))]
     granted = {
         "account_id": "acct_1", "key_indicator": "rsliv…00000", "token_remaining": 5,
         "topup_remaining": 20, "mark": 11, "expires_in_ms": 1_000, "keeps_sessions": True,
         "limits": {}, "is_leased": True,
     }  # fmt: skip
     found["reply"] = [requests.encode_reply(requests.Reply(granted))]
+    recalled = {"mark": 11, "recalls": [], "changes": [AT_MS, 12]}
+    found["reply: recalls"] = [requests.encode_reply(requests.Reply(recalled))]
+    done = requests.Reply({"id": "acct_1"}, warning="done, and not in the journal")
+    found["reply: warned"] = [requests.encode_reply(done)]
     refused = requests.Reply(error=("too_many_sessions", "no"), retry_after_s=3)
     found["reply: refused"] = [requests.encode_reply(refused)]
     found["spool segment"] = [

@@ -256,6 +256,7 @@ BY_PARAMETER: dict[str, list[Wrong]] = {
     "rejected list --limit": LIMIT,
     "rejected show rejected_id": [*REJECTED_ID, ("7", 1, "not_found")],
     "rejected retry ids": [*REJECTED_ID, ("7", 1, "no such rejected usage")],
+    "audit --settle": WORDS,
     "rejected dismiss ids": [*REJECTED_ID, ("7", 1, "no such rejected usage")],
     "rejected dismiss --reason": WORDS,
     "sessions list --account": ACCOUNT[:-1],

@@ -63,7 +63,7 @@ def test_a_hold_is_moved_on_while_the_log_is_never_free() -> None:
     with cluster_folder() as cluster:
         path, key = cluster.folder / "accounts.db", key_of(cluster)
         with database.open_for_serving(path, key) as opened, Hold(path, key) as hold:
-            opened.database.execute_sql("UPDATE custody SET is_open = 1")
+            opened.database.execute_sql("UPDATE custody SET is_replaying = 1")
             checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
             opened.database.execute_sql("PRAGMA busy_timeout = 0")
             assert opened.database.execute_sql(checkpoint).fetchone()[0] == 1
