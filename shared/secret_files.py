@@ -26,6 +26,14 @@ def read(name: str, path: Path) -> str:
         raise ConfigError(f"{name}: found {path} that is no UTF-8, expected text") from exc
 
 
+def read_key(name: str, path: Path) -> str:
+    """The key of a database that ``path`` has for the option ``name``. Raises ``ConfigError``."""
+    key = read(name, path).strip()
+    if not key:
+        raise ConfigError(f"{name}: {path} is empty", hint="64 hex digits or a passphrase")
+    return key
+
+
 def check(name: str, path: Path) -> None:
     """Raise ``ConfigError`` where ``path``, which another library reads, cannot be read or is open
     to others.

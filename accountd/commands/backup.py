@@ -12,7 +12,7 @@ from accountd.config import load_database
 from accountd.maintenance.backup import NICE, make_backup
 from accountd.maintenance.backup_words import made_text, progress_words
 from shared import core_dumps, secret_files
-from shared.errors import ConfigError, ExitCode
+from shared.errors import ExitCode
 from shared.progress import TerminalProgress
 
 
@@ -32,7 +32,7 @@ def backup(db_path: str, destination: Path, new_key_file: Path | None, *, as_jso
     core_dumps.forbid()
     os.nice(NICE)
     loaded = load_database({"db_path": db_path})
-    new_key = read_key("--new-key-file", new_key_file) if new_key_file else None
+    new_key = secret_files.read_key("--new-key-file", new_key_file) if new_key_file else None
     with TerminalProgress() as progress:
         made = make_backup(
             loaded.path, loaded.key, destination.absolute(), new_key=new_key,
@@ -40,11 +40,3 @@ def backup(db_path: str, destination: Path, new_key_file: Path | None, *, as_jso
         )  # fmt: skip
     click.echo(json.dumps(made.manifest) if as_json else made_text(destination, made.manifest))
     sys.exit(ExitCode.DONE if made.ok else ExitCode.REFUSED)
-
-
-def read_key(name: str, path: Path) -> str:
-    """The key in a file, which others can neither read nor replace."""
-    key = secret_files.read(name, path).strip()
-    if not key:
-        raise ConfigError(f"{name}: {path} is empty", hint="64 hex digits or a passphrase")
-    return key

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from accountd.commands.backup import read_key
 from accountd.commands.options import DB_PATH, JSON
 from accountd.config import load_database
 from accountd.data import database
@@ -15,7 +14,7 @@ from accountd.maintenance.backup_words import MB, VERIFYING, progress_words
 from accountd.maintenance.manifests import differences, read_manifest
 from accountd.maintenance.verifying import Verified
 from accountd.maintenance.verifying import verify as proven
-from shared import core_dumps
+from shared import core_dumps, secret_files
 from shared.errors import ExitCode
 from shared.progress import TerminalProgress
 
@@ -40,7 +39,7 @@ def verify(db_path: str, file: Path | None, key_file: Path | None, *, as_json: b
     else:
         path = file
     if key_file is not None:
-        key = read_key("--key-file", key_file)
+        key = secret_files.read_key("--key-file", key_file)
     manifest = read_manifest(path)
     with TerminalProgress() as progress, database.errors_translated(path):
         found = proven(

@@ -3,7 +3,7 @@
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
 ``lock_file``  whose lock it is
 ``swap``       replaces the file, and what belongs to it, together
-``snapshot``, ``private_copy``  copies it while others write; a copy of one's own, and its key
+``snapshot``, ``private_copy``, ``partial_file``  copies: beside writers; of one's own; half-made
 ``journal``    the second file, which has the admin changes that a backup lacks
 ``models``     the tables, as ``migrations/`` makes them
 ``wal``, ``log_damage``, ``wal_header``  bounds the write-ahead log; what is lost in a damaged one

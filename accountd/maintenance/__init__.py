@@ -1,7 +1,7 @@
 """What operators run on the database file: copies, proofs, replacements.
 
 ``verifying``, ``manifests``  proves a file: pages, indexes, books; what a backup has to hold
-``backup``            a proven copy; ``backup_words``: what is said of it (pure)
+``backup``            a proven copy; ``backup_words``, ``copy_errors``: what is said of it
 ``backups``           those of a running daemon, made by ``backup_child`` in a ``backup_process``
 ``backup_schedule``   when one is due, and which old ones are removed
 ``pruning``           old usage rows into an archive; ``archive_proof`` proves it

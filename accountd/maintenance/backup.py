@@ -7,7 +7,6 @@ and the file last. Killed anywhere, it leaves at most a partial file, which the 
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -17,18 +16,21 @@ from pathlib import Path
 from typing import Final
 
 from accountd.clock import now_iso
-from accountd.data import database, private_copy, snapshot
+from accountd.data import private_copy, snapshot, unopenable
+from accountd.data.partial_file import partial_file
 from accountd.maintenance.backup_words import COPYING, VERIFYING
+from accountd.maintenance.copy_errors import copy_errors
 from accountd.maintenance.manifests import manifest_of, manifest_path
 from accountd.maintenance.verifying import verify
 from accountd.request_params import Json
-from shared.errors import ConfigError, DatabaseUnusableError, NotNowError, StorageError, cause_of
+from shared.errors import ConfigError, DatabaseUnusableError, NotNowError
 
 # What is being done, and how many bytes of how many.
 Tell = Callable[[str, int, int], None]
 
 PARTIAL: Final = ".backup-partial"
 NICE: Final = 19
+_NONE: Final = "no backup was made"
 # Names beside the database that are its own.
 _OWN: Final = ("", *snapshot.COMPANIONS, ".lock", ".swap", ".staged", ".journal")
 
@@ -55,10 +57,12 @@ def make_backup(
     backup was made, in which case nothing with that name is there.
     """
     _check(source, destination)
+    if new_key is not None and (flaw := unopenable.flaw_of(new_key)):
+        raise ConfigError(f"the new key {flaw}", hint="expected 64 hex digits, or a passphrase")
     with (
-        _errors_translated(source, destination),
+        copy_errors(source, destination, outcome=_NONE),
         _only_one(source),
-        _partial(destination) as partial,
+        partial_file(destination, PARTIAL) as partial,
     ):
         snapshot.copy_database(
             source, key, partial, on_progress=lambda done, total: tell(COPYING, done, total)
@@ -69,31 +73,15 @@ def make_backup(
         )
         if found.damage:
             raise DatabaseUnusableError(
-                f"the copy of {source} is damaged, no backup was made: {found.damage[0]}",
+                f"the copy of {source} is damaged, {_NONE}: {found.damage[0]}",
                 hint="keep the backups that you have; stop accountd, check the disk, then run:"
                 " accountd verify",
             )
         snapshot.sync(partial)
         manifest = manifest_of(found, made_at=now_iso(), has_other_key=new_key is not None)
         _write_manifest(destination, manifest)
-        if destination.exists():
-            raise _exists(destination)
-        partial.rename(destination)
-        snapshot.sync(destination.parent)
+        _publish(partial, destination)
     return Backup(destination, manifest)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the partial files of backups that were killed; those that are being made stay."""
-    for path in folder.glob(f".*{PARTIAL}"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                snapshot.discard_companions(path)
-                path.unlink(missing_ok=True)
-            finally:
-                os.close(descriptor)
 
 
 def _check(source: Path, destination: Path) -> None:
@@ -132,25 +120,10 @@ def _only_one(source: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _partial(destination: Path) -> Iterator[Path]:
-    """The file in which the copy is made; locked, so that nobody takes it for a leftover."""
-    remove_leftovers(destination.parent)
-    partial = destination.with_name(f".{destination.name}{PARTIAL}")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield partial
-    finally:
-        snapshot.discard_companions(partial)
-        partial.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
 def _finish_copy(partial: Path, key: str, new_key: str | None) -> None:
     if lost := snapshot.settle(partial, key):
         raise DatabaseUnusableError(
-            f"the write-ahead log is damaged: {lost:,} commits in it cannot be read",
+            f"the write-ahead log is damaged: {lost:,} commits in it cannot be read, {_NONE}",
             hint="restart accountd, which keeps the log and has usage sent again; then run this",
         )
     if new_key is not None:
@@ -158,50 +131,25 @@ def _finish_copy(partial: Path, key: str, new_key: str | None) -> None:
             private_copy.exchange_key(connection, new_key)
 
 
+def _publish(partial: Path, destination: Path) -> None:
+    """Give the file its name; take it away again where the disk does not keep it."""
+    if destination.exists():
+        raise _exists(destination)
+    partial.rename(destination)
+    try:
+        snapshot.sync(destination.parent)
+    except OSError:
+        destination.unlink(missing_ok=True)
+        raise
+
+
 def _write_manifest(destination: Path, manifest: Json) -> None:
     path = manifest_path(destination)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with os.fdopen(os.open(partial, flags, 0o600), "w", encoding="utf-8") as file:
+    with partial_file(path, PARTIAL) as partial:
+        with partial.open("w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
         snapshot.sync(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _errors_translated(source: Path, destination: Path) -> Iterator[None]:
-    """What fails here fails on the copy, or while the source is read."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full(destination) from exc
-        if exc.errno == errno.EIO:
-            raise StorageError(
-                f"I/O error while {source} was copied to {destination}",
-                hint="check both disks; no backup was made",
-            ) from exc
-        raise ConfigError(
-            f"cannot write {destination}: {cause_of(exc)}", hint="let this user write the folder"
-        ) from exc
-    except Exception as exc:
-        if database.error_name(exc) == "SQLITE_FULL":
-            raise _disk_full(destination) from exc
-        failure = database.translate(exc, destination)
-        if failure is None:
-            raise
-        raise failure from exc
-
-
-def _disk_full(destination: Path) -> NotNowError:
-    return NotNowError(
-        f"the disk under {destination} is full, no backup was made",
-        hint="free some space, or name a folder on another disk",
-    )

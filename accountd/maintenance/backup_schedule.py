@@ -61,19 +61,26 @@ class BackupFolder:
     def newest_at(self) -> datetime | None:
         """When the newest one was begun."""
         found = self.backups()
-        if not found:
-            return None
-        stamp = found[-1].stem.removeprefix(f"{self._source.stem}-")
-        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        return self._begun_at(found[-1]) if found else None
+
+    def newest_right_at(self) -> datetime | None:
+        """When the newest one was begun whose audit was OK."""
+        found = self._newest_right()
+        return self._begun_at(found) if found else None
+
+    def due_in_s(self, every_s: int, now: datetime) -> float:
+        """How long it is until the next one; 0: now. A clock that was put back makes none wait."""
+        newest = self.newest_at()
+        left_s = every_s - (now - newest).total_seconds() if newest else 0.0
+        return left_s if 0 < left_s <= every_s else 0.0
 
     def remove_old(self, keep: int) -> list[Path]:
         """Remove the oldest beyond ``keep``, and tell which.
 
         The newest one whose audit was OK stays, however old it is.
         """
-        found = self.backups()
-        right = next((path for path in reversed(found) if _is_right(path)), None)
-        removed = [path for path in found[:-keep] if path != right]
+        right = self._newest_right()
+        removed = [path for path in self.backups()[:-keep] if path != right]
         for path in removed:
             path.unlink()
             manifest_path(path).unlink(missing_ok=True)
@@ -81,6 +88,13 @@ class BackupFolder:
             if not manifest.with_name(manifest.name.removesuffix(SUFFIX)).exists():
                 manifest.unlink()
         return removed
+
+    def _newest_right(self) -> Path | None:
+        return next((path for path in reversed(self.backups()) if _is_right(path)), None)
+
+    def _begun_at(self, path: Path) -> datetime:
+        stamp = path.stem.removeprefix(f"{self._source.stem}-")
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
     def _named(self, end: str) -> list[Path]:
         name = re.compile(re.escape(self._source.stem) + _STAMPED + re.escape(end))

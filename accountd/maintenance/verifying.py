@@ -7,6 +7,7 @@ it is proven, so that the log is held for seconds and not for as long as the pro
 
 import contextlib
 import hashlib
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +19,15 @@ import peewee
 
 from accountd.data import database, models, snapshot
 from accountd.data.open_mark import WITHOUT_LOG
+from accountd.data.partial_file import partial_file
+from accountd.maintenance.copy_errors import copy_errors
 from accountd.reports.audit import audit
 from accountd.request_params import Json, Params
-from shared.errors import DatabaseUnusableError
+from shared.errors import DatabaseUnusableError, StorageError, cause_of
 
 OnProgress = Callable[[int, int], None]
+
+PARTIAL: Final = ".verify-partial"
 
 # Producers whose watermarks are listed; the digest covers all of them.
 WATERMARKS_MAX: Final = 1_000
@@ -82,8 +87,7 @@ def verify(path: Path, key: str, *, on_progress: OnProgress | None = None) -> Ve
     tell = on_progress or (lambda _done, _total: None)
     if not snapshot.has_log(path):
         return _Proof(path, path, key, tell).run()
-    with _private_folder(path) as folder:
-        copy = folder / path.name
+    with _private_copy(path) as copy:
         snapshot.copy_database(path, key, copy, on_progress=lambda _done, _total: None)
         lost = snapshot.settle(copy, key, is_taken_over=True)
         return _Proof(path, copy, key, tell, lost_commits=lost).run()
@@ -121,11 +125,18 @@ class _Proof:
 
     def _digest(self) -> str:
         digest, done = hashlib.sha256(), 0
-        with self._file.open("rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                done += len(chunk)
-                self._tell(done)
+        try:
+            with self._file.open("rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    done += len(chunk)
+                    self._tell(done)
+        except PermissionError as exc:
+            raise DatabaseUnusableError(f"cannot read {self._path}: {cause_of(exc)}") from exc
+        except OSError as exc:
+            raise StorageError(
+                f"cannot read {self._path}: {cause_of(exc)}", hint="check the disk"
+            ) from exc
         self._pass += 1
         return digest.hexdigest()
 
@@ -150,6 +161,7 @@ class _Proof:
                 if not result["ok"]:
                     self._findings.append(f"audit NOT OK: {audit_words(result)}")
         except peewee.DatabaseError as exc:
+            _raise_of_disk(exc)
             if not self._damage:
                 self._damage.append(str(exc))
         return found
@@ -239,7 +251,14 @@ def _lines(opened: Any, statement: str) -> list[str]:
     try:
         return [str(line) for (line,) in opened.execute_sql(statement)]
     except peewee.DatabaseError as exc:
+        _raise_of_disk(exc)
         return [str(exc)]
+
+
+def _raise_of_disk(exc: Exception) -> None:
+    """What the disk did not give to be read is no damage that was found."""
+    if database.error_name(exc).startswith("SQLITE_IOERR"):
+        raise exc
 
 
 def _bytes_read() -> int:
@@ -248,11 +267,15 @@ def _bytes_read() -> int:
 
 
 @contextlib.contextmanager
-def _private_folder(path: Path) -> Iterator[Path]:
-    """Beside the file, where there is room for a copy; else where temporary files are."""
-    try:
-        made = tempfile.TemporaryDirectory(prefix=f".{path.name}.verify-", dir=path.parent)
-    except OSError:
-        made = tempfile.TemporaryDirectory(prefix="accountd-verify-")
-    with made as name:
-        yield Path(name)
+def _private_copy(path: Path) -> Iterator[Path]:
+    """Where a copy is made: beside the file, where there is room for it; else with temporary files.
+
+    Verify may run more than once at a time, so that the name has the number of the process.
+    """
+    folder = path.parent if os.access(path.parent, os.W_OK) else Path(tempfile.gettempdir())
+    copy = folder / f"{path.name}.{os.getpid()}"
+    with (
+        copy_errors(path, copy, outcome="nothing was proven"),
+        partial_file(copy, PARTIAL) as partial,
+    ):
+        yield partial

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from accountd.data import snapshot
+from accountd.maintenance.backup import make_backup
+from accountd.maintenance.manifests import manifest_path
 from tests.support.harness import Cluster
 
 
@@ -11,12 +12,19 @@ def key_of(cluster: Cluster) -> str:
     return (cluster.folder / "db.key").read_text().strip()
 
 
-def back_up(cluster: Cluster) -> Path:
-    """A backup of the database as it is now, in the place of the one before."""
+def back_up(cluster: Cluster, *, new_key: str | None = None) -> Path:
+    """A backup of the database as it is now, in the place of the one before.
+
+    This process must not have the database open (``data.snapshot``).
+    """
     made = cluster.folder / "backup.db"
     made.unlink(missing_ok=True)
-    key = key_of(cluster)
+    forget_manifest(made)
     database = cluster.folder / "accounts.db"
-    snapshot.copy_database(database, key, made, on_progress=lambda _done, _total: None)
-    snapshot.settle(made, key)
+    make_backup(database, key_of(cluster), made, new_key=new_key, tell=lambda *_step: None)
     return made
+
+
+def forget_manifest(backup: Path) -> None:
+    """For a test that changes the file: with its manifest it would be refused for that."""
+    manifest_path(backup).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from accountd.data import database
+from accountd.data.partial_file import partial_file
+from accountd.maintenance.backup import PARTIAL, Backup, make_backup
 from accountd.maintenance.verifying import verify
-from shared.errors import DatabaseUnusableError, NotNowError
-from tests.support.harness import BIN, Cluster, cluster_folder, eventually
+from shared.errors import ConfigError, DatabaseUnusableError, NotNowError
+from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.usage_socket import charge, usage_socket
-
-STRACE = shutil.which("strace")
 
 
 @pytest.fixture
@@ -32,6 +32,14 @@ def prepared() -> Iterator[Cluster]:
 def key_of(cluster: Cluster) -> str:
     """The key of the cluster's database."""
     return (cluster.folder / "db.key").read_text()
+
+
+def made(cluster: Cluster, name: str, *, new_key: str | None = None) -> Backup:
+    """A backup, without a process of its own."""
+    return make_backup(
+        cluster.folder / "accounts.db", key_of(cluster), cluster.folder / name, new_key=new_key,
+        tell=lambda _doing, _done, _total: None,
+    )  # fmt: skip
 
 
 def names(folder: Path) -> list[str]:
@@ -76,31 +84,39 @@ def test_a_backup_with_another_key(prepared: Cluster) -> None:
     assert json.loads(done.stdout)["has_other_key"]
     with pytest.raises(DatabaseUnusableError, match="does not open"):
         verify(prepared.folder / "b.db", key_of(prepared))
-    assert prepared.run("accountd", "verify", "b.db", "--key-file", "new.key").returncode == 0
+    found = verify(prepared.folder / "b.db", "another passphrase, it's long")
+    assert found.problems == ()
 
 
 REFUSED = [
-    ("there.db", 78, "is there already (a backup replaces no file)"),
-    ("nowhere/b.db", 78, "no folder "),
-    ("folder", 78, "is a folder (name a file in it)"),
-    ("accounts.db", 78, "belongs to the database (choose another name)"),
-    ("folder/../accounts.db-wal", 78, "belongs to the database (choose another name)"),
+    ("there.db", "is there already (a backup replaces no file)"),
+    ("nowhere/b.db", "no folder "),
+    ("folder", "is a folder (name a file in it)"),
+    ("accounts.db", "belongs to the database (choose another name)"),
+    ("folder/../accounts.db-wal", "belongs to the database (choose another name)"),
 ]
 
 
-@pytest.mark.parametrize(("destination", "code", "message"), REFUSED)
-def test_a_destination_that_cannot_be(
-    prepared: Cluster, destination: str, code: int, message: str
-) -> None:
-    """One line, and nothing is there that was not before."""
+def test_a_destination_that_cannot_be(prepared: Cluster) -> None:
+    """Each is refused, and nothing is there that was not before."""
     (prepared.folder / "there.db").write_bytes(b"somebody's")
     (prepared.folder / "folder").mkdir()
     before = names(prepared.folder)
-    done = prepared.run("accountd", "backup", destination)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert names(prepared.folder) == before
+    for destination, message in REFUSED:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            made(prepared, destination)
+        assert names(prepared.folder) == before
+
+
+def test_a_second_one_waits(prepared: Cluster) -> None:
+    """Whoever makes the first; what it makes is not taken for a leftover."""
+    with (
+        partial_file(prepared.folder / "a.db", PARTIAL) as partial,
+        pytest.raises(NotNowError, match="is being made by another process"),
+    ):
+        made(prepared, "a.db")
+    assert not partial.exists()
+    assert made(prepared, "a.db").ok
 
 
 @contextmanager
@@ -149,15 +165,14 @@ def test_what_is_wrong_in_the_ledger_is_backed_up_and_said(prepared: Cluster) ->
     damaged = bytearray(path.read_bytes())
     damaged[20_000] ^= 1
     path.write_bytes(damaged)
-    done = prepared.run("accountd", "backup", "c.db")
-    assert (done.returncode, done.stdout) == (78, "")
-    assert "is damaged, no backup was made: HMAC verification failed for page 5" in done.stderr
+    with pytest.raises(DatabaseUnusableError, match=r"no backup was made: HMAC .* for page 5"):
+        made(prepared, "c.db")
     assert not (prepared.folder / "c.db").exists()
 
 
 def test_a_backup_that_is_not_what_its_manifest_says(prepared: Cluster) -> None:
     """Each difference is named: exit 1."""
-    prepared.run("accountd", "backup", "b.db")
+    made(prepared, "b.db")
     manifest = prepared.folder / "b.db.manifest.json"
     values = json.loads(manifest.read_text())
     values["counts"]["usage"], values["epoch"] = 7, 3
@@ -177,40 +192,12 @@ def test_an_empty_file_is_no_good_ledger(prepared: Cluster) -> None:
     assert "it is empty" in done.stdout
 
 
-# The call at which the process is killed: of the copy, of its check, of the manifest, of the file.
-KILLED_AT = [("write", 1), ("fsync", 1), ("rename", 1), ("rename", 2)]
-
-
-@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
-def test_a_killed_backup_leaves_none_or_a_whole_one() -> None:
-    """Wherever it is killed; the next try works and removes what is left."""
-    assert STRACE is not None
-    with cluster_folder(is_measured=False) as cluster:
-        key = key_of(cluster)
-        for number, (call, which) in enumerate(KILLED_AT):
-            name = f"{number}.db"
-            done = cluster.run(
-                STRACE, "-f", "-o", os.devnull, "-e", f"trace={call}",
-                "-e", f"inject={call}:signal=KILL:when={which}",
-                str(BIN / "accountd"), "backup", name,
-            )  # fmt: skip
-            path = cluster.folder / name
-            assert done.returncode == -signal.SIGKILL, (call, which)
-            if path.exists():
-                assert cluster.run("accountd", "verify", name).returncode == 0
-                path.unlink()
-            again = cluster.run("accountd", "backup", name)
-            assert again.returncode == 0, (call, which, done, again.stderr)
-            assert [x for x in names(cluster.folder) if "partial" in x] == []
-            assert verify(path, key).problems == ()
-
-
 def test_the_daemon_makes_backups_by_itself_and_keeps_the_newest(prepared: Cluster) -> None:
     """The oldest beyond ``--keep`` go once a new one is proven; other files stay."""
     folder = prepared.folder / "backups"
     folder.mkdir()
     old = [folder / f"accounts-2020010{day}T000000Z.db" for day in (1, 2, 3)]
-    assert prepared.run("accountd", "backup", str(old[0])).returncode == 0
+    made(prepared, f"backups/{old[0].name}")
     for path in old[1:]:
         shutil.copy(old[0], path)
         shutil.copy(f"{old[0]}.manifest.json", f"{path}.manifest.json")
@@ -224,10 +211,10 @@ def test_the_daemon_makes_backups_by_itself_and_keeps_the_newest(prepared: Clust
     )
     eventually(lambda: accountd.metrics()["rts_accountd_backup_last_success_seconds"] > 0)
     eventually(lambda: len(list(folder.iterdir())) == 6)
-    made = sorted(folder.glob("accounts-*Z.db"))
-    assert made[0] == old[2]
-    assert len(made) == 2
-    assert abs(made[1].stat().st_mtime - time.time()) < 600
+    kept = sorted(folder.glob("accounts-*Z.db"))
+    assert kept[0] == old[2]
+    assert len(kept) == 2
+    assert abs(kept[1].stat().st_mtime - time.time()) < 600
     assert all(path.exists() for path in foreign)
     assert not left.exists()
     assert accountd.metrics()["rts_accountd_backup_failures_total"] == 0
@@ -250,5 +237,5 @@ def test_a_stop_does_not_wait_for_a_backup(prepared: Cluster) -> None:
     prepared.ask("backup.start", destination=str(prepared.folder / "b.db"), new_key_file=None)
     assert accountd.stop(signal.SIGTERM) == 0
     assert not (prepared.folder / "b.db").exists()
-    assert prepared.run("accountd", "backup", "c.db").returncode == 0
+    assert made(prepared, "c.db").ok
     assert [x for x in names(prepared.folder) if "partial" in x] == []

@@ -17,7 +17,7 @@ from shared.errors import OperatorError
 from shared.usage import Usage, UsageBatch
 from shared.wire import encode_envelope, encode_usage
 from tests.integration.accountd.maintenance.test_rekey import digests, opens
-from tests.support.backups import back_up, key_of
+from tests.support.backups import back_up, forget_manifest, key_of
 from tests.support.database import create_account
 from tests.support.harness import Cluster, cluster_folder, eventually
 from tests.support.killed import killed_at
@@ -116,9 +116,8 @@ def test_on_a_lost_disk(prepared: Cluster) -> None:
 
 def test_a_backup_under_another_key(prepared: Cluster) -> None:
     """The database keeps its own key."""
-    backup, key_file = prepared.folder / "backup.db", prepared.folder / "backup.key"
-    with private_copy.opened(backup, key_of(prepared)) as connection:
-        private_copy.exchange_key(connection, OTHER_KEY)
+    back_up(prepared, new_key=OTHER_KEY)
+    key_file = prepared.folder / "backup.key"
     key_file.write_text(OTHER_KEY)
     key_file.chmod(0o600)
     assert "does not open" in prepared.run("accountd", "restore", "backup.db").stderr
@@ -131,6 +130,7 @@ def test_an_older_backup_is_migrated(prepared: Cluster) -> None:
     """A backup of the schema before ledgers had ids counts as one of this ledger."""
     backup, path = prepared.folder / "backup.db", path_of(prepared)
     newest = back_up(prepared).read_bytes()
+    forget_manifest(backup)
     path.unlink()
     with database.open_for_migrating(path, key_of(prepared)) as opened:
         for step in [s.name for s in opened.runner.status() if s.name < "0021"]:
@@ -161,6 +161,7 @@ def test_another_ledger_only_when_asked(prepared: Cluster) -> None:
             opened.runner.up()
         add_account(other, "theirs")
         shutil.copy(back_up(other), prepared.folder / "backup.db")
+        forget_manifest(prepared.folder / "backup.db")
     add_account(prepared, "ours")
     with pytest.raises(OperatorError, match="another ledger"):
         restore(prepared)
@@ -206,6 +207,7 @@ def flipped(cluster: Cluster) -> None:
 
 def newer(cluster: Cluster) -> None:
     """A migration that this release does not have."""
+    forget_manifest(cluster.folder / "backup.db")
     with private_copy.opened(cluster.folder / "backup.db", key_of(cluster)) as connection:
         connection.execute("INSERT INTO schema_migration (name, applied) VALUES ('0099_x', '2030')")
 
