@@ -37,6 +37,8 @@ def main(
     )  # fmt: skip
     report = chaos(plan, say=lambda line: click.echo(line, err=True))
     click.echo(report.table())
+    for problem in report.problems[:20]:
+        click.echo(f"  {problem}")
     for entry in report.verdict.lost[:20]:
         click.echo(f"  lost {entry}")
     sys.exit(0 if report.is_clean else 1)

@@ -5,7 +5,8 @@ import itertools
 import random
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from tests.chaos.cluster import (
     gateway_places,
     make_database,
 )
+from tests.chaos.grants import Granting, Witness, restored
 from tests.chaos.oracle import Verdict, judge, read_log, read_row
-from tests.support.backups import back_up
 from tests.support.harness import Cluster, cluster_folder
 from tests.support.standby import Standby
 
@@ -29,6 +30,7 @@ ROWS_MAX = 1_000  # of one account in one answer: more accounts keep below it
 SETTLE_S = 60.0
 WARM_UP_S = 1.0
 QUIET_S = 2.0  # longer than a resend takes
+HEARD_S = 2.5  # in which a gateway hears of the newest change
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class Report:
     stops: int = 0
     restores: int = 0
     promotions: int = 0
+    grants: int = 0  # made while processes died
+    put_back: int = 0  # by restores, from the journal or the replaced database
+    made_again: int = 0  # changes of which gateways alone knew
+    problems: list[str] = field(default_factory=list)  # with these
     duplicates: int = 0
     adopted: int = 0
     seconds: float = 0.0
@@ -87,12 +93,18 @@ class Report:
         return len(producers["incomplete"]) + int(producers.get("open", 0))
 
     @property
+    def missing(self) -> int:
+        """Batches and changes that were in the ledger once; an earlier accountd does not tell."""
+        expected = self.audit.get("expected", {})
+        return int(expected.get("batches_total", 0)) + int(expected.get("changes_total", 0))
+
+    @property
     def is_clean(self) -> bool:
         """Whether the promise was kept."""
         return (
             self.verdict.is_clean
             and not (self.drift or self.unfinished or self.tracebacks or any(self.exit_codes))
-            and not self.audit["rejected"]
+            and not (self.audit["rejected"] or self.missing or self.problems)
         )
 
     def table(self) -> str:
@@ -108,6 +120,10 @@ class Report:
             ("stops", f"{self.stops}"),
             ("restores", f"{self.restores}"),
             ("promotions of a standby", f"{self.promotions}"),
+            ("grants meanwhile", f"{self.grants:,}"),
+            ("put back, made again", f"{self.put_back:,}, {self.made_again:,}"),
+            ("not as granted", f"{len(self.problems)}"),
+            ("missing in the audit", f"{self.missing:,}"),
             ("duplicates refused", f"{self.duplicates:,}"),
             ("spools adopted", f"{self.adopted}"),
             ("estimates", f"{v.estimated}"),
@@ -163,8 +179,10 @@ class Run:
         for account in accounts:
             accounts[account] = await asyncio.to_thread(self._create, account)
         await asyncio.gather(*(gateway.start() for gateway in self._gateways))
+        self._granting = Granting(self._cluster, list(accounts), random.Random(self._plan.seed))
         if self._plan.restores:
-            await asyncio.to_thread(back_up, self._cluster)
+            await asyncio.to_thread(self._granting.back_up)
+            self._granting.start()
         if self._plan.promotions:
             await self._follow()
         crowd = Crowd(
@@ -177,6 +195,7 @@ class Run:
             await self._torment(crowd)
         finally:
             crowd.is_over = True
+            await asyncio.to_thread(self._granting.end)
             await asyncio.gather(talking, *self._returns)
         exit_codes = await self._settle(crowd)
         report = await asyncio.to_thread(self._report, crowd, list(accounts))
@@ -247,17 +266,42 @@ class Run:
 
     async def _restore(self) -> None:
         """accountd is killed, and an older backup takes the place of its database; the backup for
-        the next time is made of what runs then.
+        the next time is made of what runs then. What knows what came after the backup is the
+        journal, the replaced database, or gateways alone, in turns.
         """
-        await self._accountd.kill()
-        self.accountd_kills += 1
-        done = await asyncio.to_thread(self._cluster.run, "accountd", "restore", "backup.db")
-        assert done.returncode == 0, done.stderr
-        self.restores += 1
-        for kept in self._database.parent.glob(f"{self._database.name}.replaced-*"):
-            kept.unlink()  # twenty of them would fill a small disk
-        await self._accountd.start()
-        await asyncio.to_thread(back_up, self._cluster)
+        witnesses = list(Witness)
+        witness = witnesses[self.restores % len(witnesses)]
+        granting = self._granting
+        async with self._heard_of(granting, witness):
+            await self._accountd.kill()
+            self.accountd_kills += 1
+            await asyncio.to_thread(granting.prepare, witness)
+            found = await asyncio.to_thread(restored, self._cluster)
+            granting.check_restored(found, witness)
+            self.restores += 1
+            for kept in self._database.parent.glob(f"{self._database.name}*.replaced-*"):
+                kept.unlink()  # twenty of them would fill a small disk
+            await self._accountd.start()
+            if witness is Witness.GATEWAYS:
+                await asyncio.to_thread(granting.make_again)
+        await asyncio.to_thread(granting.back_up)
+
+    @asynccontextmanager
+    async def _heard_of(self, granting: Granting, witness: Witness) -> AsyncIterator[None]:
+        """Where gateways are to be the witness: nothing is granted, and all of them have heard of
+        what was.
+        """
+        if witness is not Witness.GATEWAYS:
+            yield
+            return
+        paused = granting.paused()
+        await asyncio.to_thread(paused.__enter__)
+        try:
+            await asyncio.gather(*self._returns)
+            await asyncio.sleep(HEARD_S)
+            yield
+        finally:
+            paused.__exit__(None, None, None)
 
     async def _follow(self) -> None:
         """Have a standby of the database that is served."""
@@ -334,6 +378,8 @@ class Run:
             unread_since={k: v for g in self._gateways for k, v in g.unread_since.items()},
         )
         audit = self._call("audit")
+        if self._plan.restores:
+            self._granting.check_ledger()
         log = "".join(gateway.logs() for gateway in self._gateways)
         return Report(
             verdict,
@@ -343,6 +389,10 @@ class Run:
             stops=self.stops,
             restores=self.restores,
             promotions=self.promotions,
+            grants=len(self._granting.answered),
+            put_back=self._granting.put_back,
+            made_again=self._granting.made_again,
+            problems=self._granting.problems,
             duplicates=sum(map(int, re.findall(r"duplicates=(\d+)", self._accountd.logs()))),
             adopted=len(set(re.findall(r'"spool adopted".* producer=(\w+)', log))),
             audit=audit,

@@ -294,6 +294,8 @@ class Gateway(Process):
         epochs = {name: p.outbox.epoch for name, p in self._followed.items()}
         asked_at = self.clock.now
         self._asked_at = asked_at
+        for name, producer in self._followed.items():
+            self.world.oracle.claimed(name, producer.outbox.seen_durable)
         self.world.control.ask(self, asked_at, epochs)
         self.later(QUESTION_S, self._answer_lost, asked_at)
 

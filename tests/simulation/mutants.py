@@ -43,6 +43,11 @@ def _sent_is_durable(outbox: Outbox, now: float) -> None:
     outbox._advance(outbox._next - 1, now)
 
 
+def _sent_is_seen(outbox: Outbox, now: float) -> None:
+    _sent(outbox, now)
+    outbox.seen_durable = max(outbox.seen_durable, outbox._sent_through)
+
+
 def _never_backwards(
     outbox: Outbox, watermark: Watermark, now: float, *, is_answer: bool = False
 ) -> AckOutcome:
@@ -88,6 +93,7 @@ _PATCHES: dict[str, list[Patch]] = {
     "highest published": [],
     "no adoption": [],
     "delete on send": [(Outbox, "sent", _sent_is_durable)],
+    "what was sent is claimed": [(Outbox, "sent", _sent_is_seen)],
     "regression ignored": [(Outbox, "acknowledge", _never_backwards)],
     "send before seal": [],
     "conflict ignored": [(RecentDigests, "get", _nothing_remembered)],

@@ -49,6 +49,7 @@ class Oracle:
     # boot of accountd that it knew had called them durable. Only those may a restore lose.
     forgotten: dict[bytes, float] = field(default_factory=dict)
     _durable: dict[bytes, int] = field(default_factory=dict)
+    committed_through: dict[bytes, int] = field(default_factory=dict)  # by any boot of accountd
     history: dict[str, set[Message]] = field(default_factory=dict)  # of each response, the same
 
     def metered(self, name: str, account: str, tokens: int) -> None:
@@ -69,11 +70,21 @@ class Oracle:
 
     def committed(self, decision: Decision) -> None:
         """A group was committed."""
+        for producer, window in decision.windows.items():
+            before = self.committed_through.get(producer, 0)
+            self.committed_through[producer] = max(before, window.applied_through)
         self.ended.update(p for p, window in decision.windows.items() if window.ended_at)
         for charge in decision.charges:
             self.charged.add((charge.producer, charge.sequence))
             for name in charge.batch.response_ids:
                 self.history.setdefault(name, set()).add((charge.producer, charge.sequence))
+
+    def claimed(self, producer: bytes, through: int) -> None:
+        """A gateway says what it has seen to be durable: more than ever was would be expected for
+        ever.
+        """
+        if through > self.committed_through.get(producer, 0):
+            self.broken_rules.append(f"{producer.hex()[:4]} claims {through}, never durable")
 
     def may_lose(self, names: Iterable[str]) -> None:
         """These were only in the memory of a killed process, unless they are durable already."""

@@ -123,6 +123,16 @@ def test_what_a_watermark_means(epoch: int, through: int, outcome: AckOutcome) -
     assert acknowledge(outbox, epoch, through) is outcome
 
 
+def test_what_was_durable_is_remembered_beyond_a_restore() -> None:
+    """A restored accountd is told; nothing that was merely sent, or forged, counts."""
+    outbox = outbox_with(3)
+    send(outbox)
+    acknowledge(outbox, 1, 2)
+    acknowledge(outbox, 1, 5)
+    acknowledge(outbox, 2, 1)
+    assert (outbox.acknowledged, outbox.seen_durable) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("through", "outcome"), [(0, AckOutcome.NOTHING_NEW), (1, AckOutcome.ADVANCED)]
 )
