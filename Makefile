@@ -13,8 +13,11 @@ HEAVY   := var/clients-venv
 ORIGINAL := $(CLIENTS)/original
 NODE    := $(CLIENTS)/node
 
+# Tests of what starts a cluster, and of what measures one.
+TOOLS   := tests/integration/deploy tests/integration/bench
+
 .DEFAULT_GOAL := help
-.PHONY: help up down logs test test-fast compiled test-compiled coverage mutation check hooks chaos mixed clients bench clean
+.PHONY: help up down logs test test-tools test-fast compiled test-compiled coverage mutation check hooks chaos mixed clients bench clean
 
 SEEDS ?= 100000
 KILLS ?= 100
@@ -35,8 +38,12 @@ logs: $(STAMP) ## Follow the logs of the local cluster
 # What a test compiles is compiled once, also where the machine says otherwise. The order of the files
 # is that of tests/conftest.py: xdist's own has those that take long and have few tests at the end.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(STAMP) $(AGENTS)/.installed $(FOCUS)/.installed $(NODE)/node_modules/.installed ## Run all tests (they start and stop their own processes)
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) $(AGENTS)/.installed $(FOCUS)/.installed $(NODE)/node_modules/.installed ## Test all that serves (the tests start and stop their own processes)
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(TOOLS:%=--ignore=%)
+
+test-tools: export PYTHONDONTWRITEBYTECODE =
+test-tools: $(STAMP) ## Test what starts a cluster, and what measures one: make up, the bench
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(TOOLS)
 
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property

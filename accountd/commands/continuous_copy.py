@@ -116,7 +116,7 @@ def _promotion_lines(found: promoting.Promotion) -> list[str]:
         f"promoted {found.path} in {found.seconds:.1f} s",
         f"  complete as of   {_time(found.complete_as_of)} by the primary's clock{before}",
         f"  applied          {found.frames:,} pages of the log; every page was checked",
-        f"  holds            {holds.accounts:,} accounts, {holds.last_usage_row:,} usage rows,"
+        f"  holds            {holds.accounts:,} accounts, usage up to row {holds.last_usage_row:,},"
         f" {holds.grants:,} grants (the last at {holds.last_grant_at or '-'}),"
         f" changes up to {holds.last_change:,}",
     ]

@@ -36,6 +36,7 @@ SETTLE_S = 40.0
 ASK_S = 20.0
 KEY_S = 2.0  # longer than a request takes on a busy machine
 BIN = Path(sys.executable).parent
+_AS_INSTALLED = Path(__file__).parent / "as_installed"
 _ACCOUNTCTL = threading.Lock()  # there is one standard output
 _FINE = re.compile(r"timestamp=\S+ level=(debug|info) ")
 
@@ -318,11 +319,12 @@ def _migrated() -> dict[str, bytes]:
 def _environment(folder: Path, *, is_measured: bool = True) -> dict[str, str]:
     """The settings of a cluster in a folder."""
     # So that `make coverage` measures the programs, too.
-    # PYTHONPATH leads to the compiled modules, where those are tested.
-    kept = ("COVERAGE_", "PYTHONPATH")
-    coverage = {name: value for name, value in os.environ.items() if name.startswith(kept)}
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    # It leads to the compiled modules, where those are tested.
+    python_path = os.environ.get("PYTHONPATH", "") if is_measured else ""
     return {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(filter(None, [python_path, str(_AS_INSTALLED)])),
         **(coverage if is_measured else {}),
         "HOME": str(folder),
         "DB_PATH": str(folder / "accounts.db"),
