@@ -23,6 +23,7 @@ from playhouse.sqlcipher_ext import SqlCipherDatabase
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import lock_file, models, standby_role, swap, unopenable
+from accountd.data.log_damage import keep_damaged_log
 from accountd.data.open_mark import OpenMark
 from accountd.data.pruning_lock import pruning_excluded
 from shared.errors import (
@@ -118,6 +119,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
         database = _connect(path, passphrases(key)[0]) if is_new else connect(path, key)
         try:
             mark.check(database)
+            keep_damaged_log(path, database.connection())
             yield of_known_schema(database, path)
         finally:
             close(database, mark)
@@ -239,6 +241,7 @@ def open_at_newest(path: Path, key: str) -> Iterator[OpenDatabase]:
     database = connect(path, key)
     try:
         mark.check(database)
+        keep_damaged_log(path, database.connection())
         opened = of_known_schema(database, path)
         _check_schema(opened.runner, path)
         yield opened

@@ -359,6 +359,34 @@ def swap_database(cluster: Cluster, copy: bytes | None) -> bytes:
     return before
 
 
+async def test_what_a_damaged_log_has_lost_comes_back(fresh: Cluster) -> None:
+    """A bit has flipped in its first frame: the account and its key come back from the journal, and
+    usage from the gateway.
+    """
+    key = fresh.create_account("acct", tokens=10**9)
+    fresh.start_gateway()
+    async with conversation(f"ws://{fresh.gateways[0].field('listen')}/v1/realtime", key) as client:
+        received = await client.respond_times(10)
+        eventually(lambda: charged_ids(fresh, "acct") == sorted(received))
+        await asyncio.to_thread(swap_log, fresh)
+        eventually(lambda: charged_ids(fresh, "acct") == sorted(received))
+    accountd = fresh.accountd.log.read_text()
+    assert "write-ahead log damaged" in accountd
+    assert len(list(fresh.folder.glob("accounts.db-wal.damaged-*"))) == 1
+    assert fresh.audit()["ok"]
+
+
+def swap_log(cluster: Cluster) -> None:
+    """Kill accountd, and flip a bit near the beginning of its log."""
+    kill(cluster.accountd)
+    wal = cluster.folder / "accounts.db-wal"
+    data = bytearray(wal.read_bytes())
+    assert len(data) > 10 * 4096
+    data[1000] ^= 1
+    wal.write_bytes(data)
+    cluster.start_accountd()
+
+
 async def test_a_restored_database_is_refilled(fresh: Cluster) -> None:
     """What was charged after the copy is charged again, once, from the journals of the living and
     of the killed.
