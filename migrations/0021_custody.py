@@ -7,7 +7,8 @@ None of them fires for what usage writes. ``is_replaying`` silences them, within
 
 ``expected_usage``: up to which sequence a producer's usage was acknowledged once, by this database
 or by one that it replaces. ``missing_changes``: admin changes of which gateways were told, and that
-are not here. An operator may settle either, with a reason.
+are not here; a range that ends before it begins: nobody knows whether there are any. An operator may
+settle either, with a reason.
 """
 
 from typing import Any
@@ -59,7 +60,7 @@ TABLES = (
     """
     CREATE TABLE missing_changes (
         first INTEGER PRIMARY KEY CHECK (first > 0),
-        last INTEGER NOT NULL CHECK (last >= first),
+        last INTEGER NOT NULL CHECK (last >= first - 1),
         source TEXT NOT NULL CHECK (source <> ''),
         noted_at TEXT NOT NULL,
         settled_at TEXT,

@@ -76,7 +76,7 @@ class OpenDatabase:
 def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema; raises an ``OperatorError`` when it cannot be used."""
     if not _size(path) and not swap.is_unfinished(path):
-        raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
+        raise unopenable.missing(path)
     if _has_no_space(path):  # SQLite would report an I/O error of the WAL's index
         raise NotNowError(f"the disk under {path} is full", hint=Trouble.DISK_FULL.hint)
     with locked(path, beside_pruning=True):
@@ -89,7 +89,7 @@ def open_for_serving(path: Path, key: str) -> Iterator[OpenDatabase]:
 def open_for_pruning(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema, beside the daemon that serves it or without one."""
     if not _size(path):
-        raise DatabaseUnusableError(f"no database at {path}", hint=_MIGRATE)
+        raise unopenable.missing(path)
     with pruning_excluded(path):
         if swap.is_unfinished(path):
             raise DatabaseUnusableError(

@@ -108,6 +108,15 @@ def traces_of(path: Path) -> list[Path]:
     ]
 
 
+def missing(path: Path) -> DatabaseUnusableError:
+    """There is no database; what to do depends on whether there was one."""
+    if traces := traces_of(path):
+        hint = f"{traces[0].name} lies beside it: put it back, or accountd restore a backup"
+    else:
+        hint = "run: accountd migrate"
+    return DatabaseUnusableError(f"no database at {path}", hint=hint)
+
+
 def refuse_new_beside_traces(path: Path) -> None:
     """Raise where a database would be made anew although one was there."""
     traces = traces_of(path)

@@ -40,8 +40,11 @@ _USAGE: Final = """
 """
 _USAGE_TOTAL: Final = f"SELECT count(*), coalesce(sum(through - applied), 0) FROM ({_USAGE})"  # noqa: S608
 _CHANGES: Final = """
-    SELECT first, last, source, noted_at FROM missing_changes WHERE settled_at IS NULL
-    ORDER BY first
+    SELECT first, last, source, noted_at FROM missing_changes
+    WHERE settled_at IS NULL AND last >= first ORDER BY first
+"""
+_UNKNOWN: Final = """
+    SELECT min(last) FROM missing_changes WHERE settled_at IS NULL AND last < first
 """
 _SETTLE: Final = "SET settled_at = ?, settled_reason = ? WHERE settled_at IS NULL"
 
@@ -102,6 +105,14 @@ def note_missing(
     connection.executemany(_MISSING, [(first, last, source, now) for first, last in ranges])
 
 
+def note_unknown(connection: Any, *, source: str, now: str) -> None:
+    """Changes after the newest one may be missing, and nothing remembers how many. In the caller's
+    transaction; a gateway that remembers makes a range of it.
+    """
+    after = newest_change(connection)
+    note_missing(connection, [(after + 1, after)], source=source, now=now)
+
+
 def settle(connection: Any, *, reason: str, now: str) -> tuple[int, int]:
     """Expect no longer what is missing now; (producers, ranges of changes). The reason is kept."""
     tables = ("expected_usage", "missing_changes")
@@ -115,6 +126,7 @@ def expected() -> Json:
     """What is missing, and from whom it is expected, for the audit."""
     usage = models.database.execute_sql(_USAGE).fetchall()
     changes = models.database.execute_sql(_CHANGES).fetchall()
+    ((unknown_after,),) = models.database.execute_sql(_UNKNOWN).fetchall()
     return {
         "usage": [
             {
@@ -130,4 +142,5 @@ def expected() -> Json:
             for first, last, source, since in changes[:SHOWN_MAX]
         ],
         "changes_total": sum(row[1] - row[0] + 1 for row in changes),
+        "changes_unknown_after": unknown_after,
     }  # fmt: skip

@@ -23,6 +23,7 @@ _NOT_REPLAYED: Final = frozenset(
 _RECORD: Final = (
     "INSERT INTO admin_changes (number, at, subject, name, body) VALUES (?, ?, ?, ?, ?)"
 )
+_RANGES: Final = "SELECT first, last FROM missing_changes WHERE last >= first"
 _LATER: Final = "SELECT 1 FROM admin_changes WHERE subject = ? AND name = ? AND number > ?"
 _ADD: Final = """
     UPDATE accounts SET topup_remaining = topup_remaining + ?, token_remaining = token_remaining + ?
@@ -88,7 +89,7 @@ def replay(connection: Any, source: ChangeSource, *, named: str = "journal") -> 
 def _fill(connection: Any, source: ChangeSource, found: Replayed, named: str) -> None:
     """Apply what was missed among changes that are there, except to rows that changed since."""
     ledger = StoredChanges(connection)
-    for first, last in connection.execute("SELECT first, last FROM missing_changes").fetchall():
+    for first, last in connection.execute(_RANGES).fetchall():
         wanted = last - first + 1
         for change in source.changes_after(first - 1):
             if change.number > last:

@@ -170,9 +170,11 @@ def _complete(
                     connection, witness.watermarks, source=witness.name, now=now_iso()
                 )
             if not witnesses:
+                expectations.note_unknown(connection, source="restore", now=now_iso())
                 found.notes.append(
-                    "there is no journal, and no database that could be read: what operators"
-                    " changed since the backup is lost; gateways tell how much that is"
+                    "nothing remembers what operators changed since the backup: compare accounts,"
+                    " keys and grants with what was asked for; until accountctl audit --settle the"
+                    " audit is not OK"
                 )
         found.expected_producers, found.expected_batches = expectations.expected_usage(connection)
         has_bad_journal = journal is None and asked.journal.exists()
@@ -218,6 +220,10 @@ def _replay(connection: Any, witness: _Witness, found: Restored) -> None:
 @contextmanager
 def _journal(asked: Asked, found: Restored, old: _Witness | None) -> Iterator[_Witness | None]:
     """The journal; None, with a note, where it cannot be used, or is not that of ``old``."""
+    if not asked.journal.exists():
+        found.notes.append(f"there is no journal at {asked.journal}")
+        yield None
+        return
     try:
         journal = Journal.open(asked.journal, asked.key)
     except JournalError as exc:

@@ -207,6 +207,7 @@ def audit_words(found: Json) -> str:
         "days of keys that differ": len(found["wrong_spending"]),
         "batches that were durable once": found["expected"]["batches_total"],
         "changes that are missing": found["expected"]["changes_total"],
+        "restore without a journal": found["expected"]["changes_unknown_after"] is not None,
     }
     told = [f"{count:,} {name}" for name, count in counts.items() if count]
     return ", ".join(told) or "see accountctl audit"

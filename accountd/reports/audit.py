@@ -193,6 +193,7 @@ def _compared(rows: _Rows) -> Json:
         or unsettled
         or missing["usage_total"]
         or missing["changes_total"]
+        or missing["changes_unknown_after"] is not None
     )
     return {
         "ok": is_ok,

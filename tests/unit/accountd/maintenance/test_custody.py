@@ -302,3 +302,24 @@ def test_gateways_remember_what_a_ledger_without_its_journal_lost(ledger: Ledger
     assert audit(Params({}))["expected"]["batches_total"] == 8
     reasons = ledger.connection.execute("SELECT settled_reason FROM missing_changes").fetchall()
     assert reasons == [("the disk is gone",)]
+
+
+def test_what_nothing_remembers_is_never_called_right(ledger: Ledger) -> None:
+    """Not after any number of starts; until gateways tell how much it is, and it is settled."""
+    ledger.change(ledger.started(), "a")
+    newest = expectations.newest_change(ledger.connection)
+    expectations.note_unknown(ledger.connection, source="restore", now="now")
+    for _ in range(2):
+        custody = ledger.started()
+        found = audit(Params({}))
+        assert not found["ok"]
+        assert found["expected"]["changes_unknown_after"] == newest
+        assert found["expected"]["changes"] == []
+    told(custody, seen=0, epoch=custody.told()[0] - 1, number=newest + 2)
+    ledger.ticked(custody, RETRY_S)
+    found = audit(Params({}))
+    assert [(each["first"], each["last"]) for each in found["expected"]["changes"]] == [
+        (newest + 1, newest + 2)
+    ]
+    custody.settle(Params({"reason": "compared"}))
+    assert audit(Params({}))["ok"]
