@@ -110,7 +110,7 @@ def test_on_a_lost_disk(prepared: Cluster) -> None:
     path_of(prepared).unlink()
     done = prepared.run("accountd", "restore", "backup.db")
     assert done.returncode == 0, done.stderr
-    assert "what operators changed since the backup is lost" in done.stdout
+    assert "nothing remembers what operators changed since the backup" in done.stdout
     assert opens(path_of(prepared), key_of(prepared))
 
 
