@@ -7,8 +7,8 @@ None of them fires for what usage writes. ``is_replaying`` silences them, within
 
 ``expected_usage``: up to which sequence a producer's usage was acknowledged once, by this database
 or by one that it replaces. ``missing_changes``: admin changes of which gateways were told, and that
-are not here; a range that ends before it begins: nobody knows whether there are any. An operator may
-settle either, with a reason.
+are not here; a range that ends before it begins: nobody knows whether there are any. An operator
+may settle either, with a reason.
 """
 
 from typing import Any

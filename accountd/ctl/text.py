@@ -96,8 +96,9 @@ def _missing(found: Mapping[str, Any]) -> list[str]:
         lines.append(table(changes, tuple(changes[0])))
     if (after := expected.get("changes_unknown_after")) is not None:
         lines.append(
-            f"restored without its journal: changes of accounts, keys and grants after {after:,} may"
-            " be missing, and nothing remembers them; compare them with what was asked for"
+            "restored without its journal: changes of accounts, keys and grants after number"
+            f" {after:,} may be missing, and nothing remembers them; compare them with what was"
+            " asked for"
         )
     if lines:
         lines.append('what never comes: accountctl audit --settle "the reason"')
