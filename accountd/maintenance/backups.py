@@ -43,7 +43,7 @@ class Backups:
             ),
             Metric(
                 "rts_accountd_backup_failures_total", "counter",
-                "Backups that could not be made.", lambda: self._failures,
+                "Backups of the schedule that could not be made.", lambda: self._failures,
             ),
             Metric(
                 "rts_accountd_backup_duration_seconds", "gauge",
@@ -95,12 +95,18 @@ class Backups:
         if state.due_in_s is not None:
             self._right_at = max(self._right_at, state.right_at or 0.0)
         elif state.manifest is None:
-            self._failures += 1
-            self._seconds = state.seconds
-            log.error("backup failed", to=state.destination or _folder(state), why=state.error)
+            self._note_failure(state)
         else:
             self._seconds = state.seconds
             self._note_made(state, state.manifest)
+
+    def _note_failure(self, state: State) -> None:
+        """Nobody waits for one of the schedule; who asked for another is told."""
+        is_scheduled = state.job.schedule is not None
+        self._failures += is_scheduled
+        self._seconds = state.seconds
+        tell = log.error if is_scheduled else log.info
+        tell("backup failed", to=state.destination or _folder(state), why=state.error)
 
     def _note_made(self, state: State, manifest: Json) -> None:
         to, findings = state.destination, manifest["audit"]["findings"]
