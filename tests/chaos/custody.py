@@ -2,7 +2,7 @@
 
 strace counts the system calls with which a command changes the disk, kills it before some of them,
 and lets others fail (EIO, ENOSPC). After each the key file opens the database, which has what it
-had, the error says what to do, and the next try works.
+had, so does the journal, the error says what to do, and the next try works.
 """
 
 import os
@@ -21,7 +21,9 @@ from typing import Final
 import click
 
 from accountd.data import database
+from accountd.data.journal import Journal, StoredChanges
 from accountd.maintenance import rekeying, restoring
+from accountd.maintenance.custody import Custody
 from accountd.maintenance.restoring import Asked
 from accountd.maintenance.verifying import verify
 from tests.support.backups import back_up, key_of
@@ -72,6 +74,7 @@ class Torment:
         self._cluster, self._chance = cluster, chance
         self._template = Path(tempfile.mkdtemp(prefix="rts-custody-"))
         self._path = Path(cluster.env["DB_PATH"])
+        self._journal = Path(f"{self._path}.journal")
         self._command = command
         self.report = Report(command)
 
@@ -102,8 +105,12 @@ class Torment:
         back_up(self._cluster)
 
         def die_with_a_log() -> None:
-            with database.open_for_serving(self._path, key):
+            with database.open_for_serving(self._path, key) as opened:
+                custody = Custody(opened.database.connection(), self._journal, key)
+                custody.begin()
                 create_account("since", tokens=7)
+                custody.has_changed()
+                custody.keep()
                 os.kill(os.getpid(), 9)
 
         killed_at(-1, die_with_a_log)
@@ -170,13 +177,19 @@ class Torment:
         key = key_of(self._cluster)
         with database.open_for_serving(self._path, key) as opened:
             found = {name for (name,) in opened.database.execute_sql("SELECT id FROM accounts")}
+            changes = list(StoredChanges(opened.database.connection()).changes_after(0))
+        journal = Journal.open(self._journal, key)
+        is_complete = list(journal.changes_after(0)) == changes
+        journal.close()
         problems = verify(self._path, key).problems
-        if found != ACCOUNTS or problems:
-            self._problem(fault, f"accounts {sorted(found)}, {problems}")
+        if found != ACCOUNTS or problems or not is_complete:
+            self._problem(
+                fault, f"accounts {sorted(found)}, {problems}, journal complete: {is_complete}"
+            )
 
     def _again(self) -> None:
         """The next try, without a fault."""
-        key, journal = key_of(self._cluster), Path(f"{self._path}.journal")
+        key, journal = key_of(self._cluster), self._journal
         if self._command == "restore":
             backup = self._cluster.folder / "backup.db"
             restoring.restore(Asked(self._path, key, backup, key, journal), _tell)

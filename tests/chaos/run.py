@@ -96,7 +96,10 @@ class Report:
     def missing(self) -> int:
         """Batches and changes that were in the ledger once; an earlier accountd does not tell."""
         expected = self.audit.get("expected", {})
-        return int(expected.get("batches_total", 0)) + int(expected.get("changes_total", 0))
+        is_unknown = expected.get("changes_unknown_after") is not None
+        return (
+            sum(expected.get(name, 0) for name in ("batches_total", "changes_total")) + is_unknown
+        )
 
     @property
     def is_clean(self) -> bool:
