@@ -26,23 +26,22 @@ class OpenMark:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log = Path(f"{path}-wal")
-        self._had_log = self._log.exists()
-        self._stays = False
+        self._is_whole = self._log.exists()
 
     def check(self, database: Any) -> None:
         """Refuse a file that lacks its log. Raises ``DatabaseUnusableError``."""
-        if not self._had_log and is_set(database.connection()):
+        if not self._is_whole and is_set(database.connection()):
             raise DatabaseUnusableError(
                 f"{self._path} {WITHOUT_LOG}",
                 hint="put its -wal file beside it, or restore a backup: accountd restore. If this"
-                f" file is all there is, touch {self._log}; accountctl audit then says what is"
-                " missing",
+                " file is all there is, or another program has opened it since accountd was killed,"
+                f" touch {self._log}; accountctl audit then says what is missing",
             )
-        self._stays = True
+        self._is_whole = True
 
     def close(self, database: Any) -> None:
         """Close the database, and leave what says that nothing is missing."""
-        must_stay = self._stays and is_set(database.connection())
+        must_stay = self._is_whole and is_set(database.connection())
         database.close()
         if must_stay:
             with suppress(OSError):

@@ -50,6 +50,7 @@ class Hold:
         self._path, self._key = path, key
         self._held: Any = None
         self._other: Any = None
+        self._mark = open_mark.OpenMark(path)
 
     def __enter__(self) -> "Hold":
         """Begin to hold."""
@@ -57,10 +58,11 @@ class Hold:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """Let go."""
-        for one in (self._held, self._other):
-            if one is not None:
-                one.close()
+        """Let go. The daemon may have been killed: then this closes the file."""
+        if self._other is not None:
+            self._other.close()
+        self._held.execute_sql("COMMIT")
+        self._mark.close(self._held)
         self._held = self._other = None
 
     def refresh(self) -> None:

@@ -58,6 +58,18 @@ def test_copies_under_load_hold_what_was_acknowledged_before_they_began() -> Non
         assert last.counts["usage"] == 3000
 
 
+def test_a_hold_that_outlives_its_daemon_leaves_a_file_that_is_served() -> None:
+    """Whoever closes the file last removes the log, and then nothing is missing."""
+    with cluster_folder() as cluster:
+        path = cluster.folder / "accounts.db"
+        daemon = cluster.start_accountd()
+        with Hold(path, key_of(cluster)):
+            cluster.create_account("acct")
+            daemon.stop(9)
+        with database.open_for_serving(path, key_of(cluster)) as opened:
+            assert opened.database.execute_sql("SELECT id FROM accounts").fetchall() == [("acct",)]
+
+
 def test_a_hold_is_moved_on_while_the_log_is_never_free() -> None:
     """``refresh`` sees what was committed since, and lets the log be emptied up to there."""
     with cluster_folder() as cluster:
