@@ -212,6 +212,11 @@ class Journal:
         with self._translated(), transaction(self._connection):
             self._connection.executemany(_NOTE, throughs.items())
 
+    def prove_writable(self) -> None:
+        """Write what is there already. Raises ``JournalError`` where nothing could be appended."""
+        with self._translated(), transaction(self._connection):
+            self._connection.execute("UPDATE journal SET database_id = database_id")
+
     @property
     def is_in_place(self) -> bool:
         """Whether the file is still there, and no other one in its place."""

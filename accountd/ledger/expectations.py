@@ -16,10 +16,11 @@ SHOWN_MAX: Final = 100
 
 _EXPECT: Final = """
     INSERT INTO expected_usage (producer, through, source, noted_at) SELECT ?1, ?2, ?3, ?4
-    WHERE coalesce((SELECT applied_through FROM producers WHERE producer = ?1), 0) < ?2
+    WHERE {condition}
     ON CONFLICT (producer) DO UPDATE SET through = ?2, source = ?3, noted_at = ?4,
         settled_at = NULL, settled_reason = NULL WHERE ?2 > through
 """
+_IS_MISSING: Final = "coalesce((SELECT applied_through FROM producers WHERE producer = ?1), 0) < ?2"
 _DROP_REACHED: Final = """
     DELETE FROM expected_usage WHERE through <=
         (SELECT applied_through FROM producers p WHERE p.producer = expected_usage.producer)
@@ -51,7 +52,14 @@ _SETTLE: Final = "SET settled_at = ?, settled_reason = ? WHERE settled_at IS NUL
 
 def expect_usage(connection: Any, throughs: Mapping[bytes, int], *, source: str, now: str) -> None:
     """Expect what was durable once and is not applied. In the caller's transaction."""
-    connection.executemany(_EXPECT, [(p, n, source, now) for p, n in throughs.items() if n > 0])
+    _expect(connection, throughs, _IS_MISSING, source=source, now=now)
+
+
+def expect_whatever_is_applied(
+    connection: Any, throughs: Mapping[bytes, int], *, source: str, now: str
+) -> None:
+    """The same without a look at what is applied: ``drop_reached`` does that later."""
+    _expect(connection, throughs, "TRUE", source=source, now=now)
 
 
 def expected_usage(connection: Any) -> tuple[int, int]:
@@ -144,3 +152,10 @@ def expected() -> Json:
         "changes_total": sum(row[1] - row[0] + 1 for row in changes),
         "changes_unknown_after": unknown_after,
     }  # fmt: skip
+
+
+def _expect(
+    connection: Any, throughs: Mapping[bytes, int], condition: str, *, source: str, now: str
+) -> None:
+    statement = _EXPECT.format(condition=condition)
+    connection.executemany(statement, [(p, n, source, now) for p, n in throughs.items() if n > 0])

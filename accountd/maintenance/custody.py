@@ -58,6 +58,8 @@ class Custody:
         self._epoch = 0
         self._retry_at = self._reopen_at = self._watermarks_at = 0.0
         self._is_compared = False
+        self._known: dict[bytes, int] = {}  # what the journal had noted when it was opened
+        self._is_noted = False  # whether it has the watermarks of all producers
         self.newest = 0  # these are read by another thread
         self.is_failing = False
 
@@ -95,17 +97,20 @@ class Custody:
 
         Called before the first request is answered, and then in each turn of the loop.
         """
-        if not self._is_compared:
-            self._compare()
         if now >= self._retry_at:
             self._retry_at = now + RETRY_S
             self._write_claims()
-            if self._journal is not None and (self.behind or self.is_failing):
+            if self._journal is not None and not self._is_compared:
+                self._compare(self._journal)
+            elif self._journal is not None and (self.behind or self.is_failing):
                 self._keep()
-        if self._journal is None and now >= self._reopen_at:
+        if self.is_failing and now >= self._reopen_at:
             self._reopen_at = now + REOPEN_S
-            self._open()
+            self._close()  # SQLite goes on only reading what it could only read
+            self._write(self._open)
             self._keep()
+        if not self._watermarks_at:
+            self._watermarks_at = now + WATERMARKS_S  # a start looks at no producer
         if now >= self._watermarks_at:
             self._watermarks_at = now + WATERMARKS_S
             self._check_place()
@@ -202,7 +207,7 @@ class Custody:
 
     def _begun(self, journal: Journal) -> None:
         self._journal = journal
-        self._is_compared = False
+        self._is_compared = self._is_noted = False
 
     def _begin_anew(self, reason: JournalError | DivergedError) -> None:
         self._close()
@@ -233,7 +238,7 @@ class Custody:
         if self._journal is not None and not self._journal.is_in_place:
             log.error("journal was moved or removed", path=str(self._path))
             self._close()
-            self._open()
+            self._write(self._open)
             self._keep()
 
     def _close(self) -> None:
@@ -258,9 +263,17 @@ class Custody:
             self._note_watermarks()
 
     def _note_watermarks(self) -> None:
-        if self._journal is None or not (self._noted or self.is_failing):
+        if self._journal is None:
+            return
+        if self._is_compared and not self._is_noted:
+            applied = expectations.applied(self._connection)
+            unnoted = {p: n for p, n in applied.items() if n > self._known.get(p, 0)}
+            self._noted, self._known, self._is_noted = unnoted | self._noted, {}, True
+        if not (self._noted or self.is_failing):
             return
         try:
+            if self.is_failing:
+                self._journal.prove_writable()
             self._journal.note_watermarks(self._noted)
         except JournalError as exc:
             self._failed(exc)
@@ -280,22 +293,19 @@ class Custody:
 
     # --- what is missing --------------------------------------------------------------------------
 
-    def _compare(self) -> None:
-        """Expect what the journal knows of usage, and note there what it does not know."""
-        if self._journal is None:
-            return
+    def _compare(self, journal: Journal) -> None:
+        """Expect what the journal knows of usage. What is there already is dropped soon."""
         try:
-            self._journal.append([])  # a disk that can only be read is told now
-            known = self._journal.watermarks()
+            known = journal.watermarks()
         except JournalError as exc:
             self._failed(exc)
             return
-        applied = expectations.applied(self._connection)
-        self._noted = {p: n for p, n in applied.items() if n > known.get(p, 0)} | self._noted
-        lacking = {p: n for p, n in known.items() if n > applied.get(p, 0)}
-        if lacking:
-            self._write(lambda: self._expect(lacking, source="journal"))
-        self._is_compared = True
+        self._is_compared = not known or self._write(lambda: self._expect_known(known))
+        self._known = known
+        try:
+            journal.prove_writable()
+        except JournalError as exc:
+            self._failed(exc)
 
     def _write_claims(self) -> None:
         if self._claims:
@@ -308,6 +318,12 @@ class Custody:
             expectations.expect_usage(self._connection, throughs, source=source, now=now_iso())
         if throughs is self._claims:
             self._claims = {}
+
+    def _expect_known(self, known: Mapping[bytes, int]) -> None:
+        with transaction(self._connection):
+            expectations.expect_whatever_is_applied(
+                self._connection, known, source="journal", now=now_iso()
+            )
 
     def _expect_changes(self, *, after: int, source: str) -> None:
         through = self._claimed_change
@@ -326,10 +342,12 @@ class Custody:
         if reached:
             log.info("expected usage has arrived", producers=reached)
 
-    def _write(self, write: Callable[[], None]) -> None:
-        """Write to the ledger; where that fails for now, the next turn tries again."""
+    def _write(self, write: Callable[[], None]) -> bool:
+        """Write to the ledger; where that fails for now, a later turn tries again."""
         try:
             write()
         except Exception as exc:
             if passing_trouble(exc) is None:
                 raise
+            return False
+        return True

@@ -73,6 +73,8 @@ SHORT_CALL_UNHEARD: Final = {"gateway.limits.CALL_UNHEARD_S": 2.0}
 # A gateway that is heard no more has no sessions soon.
 SHORT_LEASE_S: Final = 3.0
 SHORT_LEASE: Final = {"accountd.accounts.leases.LEASE_S": SHORT_LEASE_S}
+# A journal that could not be written is tried again soon.
+SOON_REOPENED: Final = {"accountd.maintenance.custody.REOPEN_S": 0.5}
 # However slow accountd is, or the receiver of its warnings, nothing is given up.
 PATIENT_RPC: Final = {"shared.zmq_sockets.RPC_DEADLINE_S": 300.0}
 PATIENT_WEBHOOK: Final = {"accountd.notifications.webhook.TIMEOUT_S": 300.0}

@@ -15,7 +15,8 @@ from shared.errors import DatabaseUnusableError
 from tests.integration.accountd.maintenance.test_restore import path_of, send
 from tests.support.backups import back_up, key_of
 from tests.support.conversation import conversation
-from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.harness import Cluster, Daemon, cluster_folder, eventually
+from tests.support.tuned import SOON_REOPENED
 
 DISK_BYTES = 200_000
 
@@ -130,35 +131,61 @@ def test_restore_and_rekey_use_the_journal_of_the_setting(prepared: Cluster) -> 
     assert daemon.complaints() == []
 
 
-def test_a_full_disk_under_the_journal_stops_nothing(prepared: Cluster) -> None:
-    """The answer of a command has a warning, usage goes on, and later nothing is behind."""
+@pytest.fixture
+def disk(prepared: Cluster) -> Iterator[Path]:
+    """A small disk of its own for the journal."""
     disk = prepared.folder / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    prepared.env["ACCOUNTD_JOURNAL"] = str(disk / "a.journal")
     try:
-        prepared.env["ACCOUNTD_JOURNAL"] = str(disk / "a.journal")
-        daemon = prepared.start_accountd("--accountd-ops-listen", "127.0.0.1:0")
-        prepared.create_account("acct", tokens=100)
-        ballast = disk / "ballast"
-        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-            while True:
-                file.write(bytes(4096))
-        topped = prepared.run("accountctl", "account", "topup", "acct", "40")
-        assert topped.returncode == 0
-        assert topped.stderr.startswith("warning: this is done, but the journal cannot be written")
-        send(prepared, 1, 3)
-        assert daemon.metrics()["rts_accountd_journal_failing"] == 1
-        assert daemon.metrics()["rts_accountd_journal_behind"] == 1
-        ballast.unlink()
-        eventually(lambda: daemon.metrics()["rts_accountd_journal_failing"] == 0)
-        assert daemon.metrics()["rts_accountd_journal_behind"] == 0
-        assert "database or disk is full" in daemon.log.read_text()
+        yield disk
     finally:
         prepared.kill()
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def assert_only_told(cluster: Cluster, daemon: Daemon, sequence: int) -> None:
+    """The answer of a command has a warning, and usage goes on."""
+    topped = cluster.run("accountctl", "account", "topup", "acct", "40")
+    assert topped.returncode == 0
+    assert topped.stderr.startswith("warning: this is done, but the journal cannot be written")
+    send(cluster, sequence, sequence)
+    assert daemon.metrics()["rts_accountd_journal_failing"] == 1
+    assert daemon.metrics()["rts_accountd_journal_behind"] == 1
+
+
+def assert_caught_up(daemon: Daemon) -> None:
+    """Later nothing is behind."""
+    eventually(lambda: daemon.metrics()["rts_accountd_journal_failing"] == 0)
+    assert daemon.metrics()["rts_accountd_journal_behind"] == 0
+
+
+def test_a_disk_under_the_journal_that_takes_nothing_stops_nothing(
+    prepared: Cluster, disk: Path
+) -> None:
+    """It is full, and after a start it can only be read."""
+    listen = ("--accountd-ops-listen", "127.0.0.1:0")
+    daemon = prepared.start_accountd(*listen)
+    prepared.create_account("acct", tokens=100)
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+        while True:
+            file.write(bytes(4096))
+    assert_only_told(prepared, daemon, 1)
+    assert "database or disk is full" in daemon.log.read_text()
+    ballast.unlink()
+    assert_caught_up(daemon)
+    daemon.stop()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    daemon = prepared.start_accountd(*listen, tuned=SOON_REOPENED)
+    eventually(lambda: "attempt to write a readonly database" in daemon.log.read_text())
+    assert_only_told(prepared, daemon, 2)
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert_caught_up(daemon)
 
 
 async def talk(cluster: Cluster, key: str, responses: int) -> None:

@@ -137,10 +137,10 @@ def test_an_older_ledger_gets_what_it_lacks(ledger: Ledger) -> None:
         assert not expectations.has_expectations(copy.connection)
 
 
-def test_watermarks_of_before_the_journal_are_noted_at_the_start(ledger: Ledger) -> None:
+def test_watermarks_of_before_the_journal_are_noted_soon(ledger: Ledger) -> None:
     """Those of producers that never send again, too."""
     ledger.connection.execute(_SEEN, (PRODUCER, 7))
-    ledger.started()
+    ledger.ticked(ledger.started(), WATERMARKS_S)
     journal = Journal.open(ledger.path, KEY)
     assert journal.watermarks() == {PRODUCER: 7}
     journal.close()
@@ -199,6 +199,25 @@ def test_a_journal_that_cannot_be_written_is_told_and_caught_up(
     assert (custody.behind, custody.is_failing) == (0, False)
     assert ledger.log[1:] == ["journal is complete again"]
     assert [name for name in ledger.in_journal() if name in "ab"] == ["a", "b"]
+
+
+def test_a_ledger_that_is_locked_meanwhile_is_no_end(ledger: Ledger) -> None:
+    """The journal is there again, and nothing can be replayed: later it is."""
+    ledger.change(ledger.started(), "a")
+    repair = unreachable(ledger)
+    custody = ledger.started()
+    ledger.change(custody, "b")
+    repair()
+    ledger.connection.execute("PRAGMA busy_timeout = 0")
+    file = ledger.connection.execute("PRAGMA database_list").fetchone()[2]
+    other = sqlcipher.connect(file, isolation_level=None)
+    other.execute(f"PRAGMA key = \"x'{KEY}'\"")
+    other.execute("BEGIN IMMEDIATE")
+    ledger.ticked(custody, REOPEN_S)
+    assert custody.is_failing
+    other.close()
+    ledger.ticked(custody, REOPEN_S)
+    assert (custody.behind, custody.is_failing) == (0, False)
 
 
 def damaged(ledger: Ledger) -> None:
