@@ -161,7 +161,7 @@ def errors_translated(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        failure = translate(exc, path)
+        failure = None if isinstance(exc, OperatorError) else translate(exc, path)
         if failure is None:
             raise
         raise failure from exc

@@ -20,10 +20,10 @@ from accountd.data import private_copy, snapshot, unopenable
 from accountd.data.partial_file import partial_file
 from accountd.maintenance.backup_words import COPYING, VERIFYING
 from accountd.maintenance.copy_errors import copy_errors
-from accountd.maintenance.manifests import manifest_of, manifest_path
+from accountd.maintenance.manifests import manifest_of, manifest_path, read_manifest
 from accountd.maintenance.verifying import verify
 from accountd.request_params import Json
-from shared.errors import ConfigError, DatabaseUnusableError, NotNowError
+from shared.errors import ConfigError, DatabaseUnusableError, NotNowError, StorageError
 
 # What is being done, and how many bytes of how many.
 Tell = Callable[[str, int, int], None]
@@ -153,3 +153,5 @@ def _write_manifest(destination: Path, manifest: Json) -> None:
             os.fsync(file.fileno())
         partial.rename(path)
         snapshot.sync(path.parent)
+    if read_manifest(destination) != json.loads(json.dumps(manifest)):
+        raise StorageError(f"{path} was not written as it should, {_NONE}", hint="check the disk")

@@ -28,7 +28,9 @@ def copy_errors(source: Path, copy: Path, *, outcome: str) -> Iterator[None]:
     """
     try:
         yield
-    except OperatorError:
+    except OperatorError as exc:
+        if outcome not in str(exc):
+            exc.hint = f"{exc.hint}; {outcome}" if exc.hint else outcome
         raise
     except Exception as exc:
         failure = _failure(exc, source, copy, outcome)

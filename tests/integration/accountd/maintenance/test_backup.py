@@ -1,6 +1,7 @@
 """Backups of a real database, with and without a daemon, killed and out of space."""
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -16,9 +17,11 @@ import pytest
 from accountd.data import database
 from accountd.data.partial_file import partial_file
 from accountd.maintenance.backup import PARTIAL, Backup, make_backup
+from accountd.maintenance.manifests import differences, read_manifest
 from accountd.maintenance.verifying import verify
 from shared.errors import ConfigError, DatabaseUnusableError, NotNowError
 from tests.support.harness import Cluster, cluster_folder, eventually
+from tests.support.killed import killed_at
 from tests.support.usage_socket import charge, usage_socket
 
 
@@ -190,6 +193,23 @@ def test_an_empty_file_is_no_good_ledger(prepared: Cluster) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("NOT OK")
     assert "it is empty" in done.stdout
+
+
+def test_killed_anywhere_there_is_none_or_a_whole_one(prepared: Cluster) -> None:
+    """Before every third operation on files; the next try works and removes what is left."""
+    key, path = key_of(prepared), prepared.folder / "b.db"
+    for at in itertools.count(0, 3):
+        code = killed_at(at, lambda: made(prepared, "b.db"))
+        manifest = read_manifest(path)
+        if path.exists():
+            assert manifest is not None
+            assert differences(manifest, verify(path, key)) == []
+            path.unlink()
+        if code == 0:
+            break
+    assert at > 9
+    assert made(prepared, "b.db").ok
+    assert [x for x in names(prepared.folder) if "partial" in x] == []
 
 
 def test_the_daemon_makes_backups_by_itself_and_keeps_the_newest(prepared: Cluster) -> None:
