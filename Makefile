@@ -82,6 +82,7 @@ chaos: $(STAMP) ## The long proof of exactly once (SEEDS=100000 simulated worlds
 	@$(BIN)/python -m tests.chaos --kills 30 --restores 20 --clients 20
 	@$(BIN)/python -m tests.chaos.custody
 	@$(BIN)/python -m tests.chaos.backups
+	@$(BIN)/python -m tests.chaos.promoting
 	@$(BIN)/python -m tests.chaos.provider_cuts --cuts 200
 	@$(BIN)/python -m tests.chaos.provider_cuts --kills 200
 	@$(BIN)/python -m tests.chaos.fuzz --seconds $(FUZZ_S)

@@ -78,6 +78,10 @@ class Torment:
         self._command = command
         self.report = Report(command)
 
+    @property
+    def _words(self) -> tuple[str, ...]:
+        return COMMANDS[self._command]
+
     def run(self, points: int) -> Report:
         """All of it."""
         try:
@@ -91,6 +95,8 @@ class Torment:
                 self._try(f"{call}:signal=SIGKILL:when={number}")
                 self.report.kills += 1
             for call, error in FAULTS:
+                if call not in counts:
+                    continue
                 number = self._chance.randint(1, counts[call])
                 self._try(f"{call}:error={error}:when={number}")
                 self.report.faults += 1
@@ -138,7 +144,7 @@ class Torment:
         return {call: found.count(call) for call in CALLS if call in found}
 
     def _strace(self, *options: str) -> "subprocess.CompletedProcess[str]":
-        command = ["strace", "-f", *options, str(BIN / "accountd"), *COMMANDS[self._command]]
+        command = ["strace", "-f", *options, str(BIN / "accountd"), *self._words]
         return subprocess.run(
             command, env=self._cluster.env, cwd=self._cluster.folder,
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False,

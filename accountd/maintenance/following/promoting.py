@@ -1,10 +1,11 @@
 """``accountd promote``: makes a standby the primary."""
 
 import contextlib
+import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,18 @@ from accountd.data.standby.log import StandbyLog
 from accountd.data.standby_role import Role, State
 from accountd.maintenance.following.follower import read_status
 from accountd.maintenance.following.receiving import finish_swap
-from shared.errors import AlreadyRunningError, DatabaseUnusableError, NotNowError, RefusedError
+from shared.errors import (
+    AlreadyRunningError,
+    DatabaseUnusableError,
+    NotNowError,
+    RefusedError,
+    StorageError,
+    cause_of,
+)
 
 # How long a follower may take to end after SIGTERM, in s; it hears the primary out for 2 s.
 _STOP_S: Final = 5.0
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _WATERMARKS: Final = (
     "SELECT hex(producer), applied_through, last_seen_at FROM producers"
     " WHERE ended_at IS NULL ORDER BY last_seen_at DESC, producer LIMIT 20"
@@ -70,6 +79,7 @@ def promote(path: Path, key: str, *, say: Callable[[str], None]) -> Promotion:
     _stop_follower(path, say)
     status = read_status(path)
     with contextlib.ExitStack() as held:
+        held.enter_context(_errors_told(path))
         held.enter_context(database.locked(path))
         if primary is not None and primary.parent.is_dir():
             held.enter_context(_primary_lock(primary))
@@ -114,6 +124,20 @@ def _check(path: Path) -> Role:
             hint="restore the newest backup, or let accountd follow finish",
         )
     return role
+
+
+@contextlib.contextmanager
+def _errors_told(path: Path) -> Iterator[None]:
+    """Each step may be taken again: what was interrupted goes on from there."""
+    with database.errors_translated(path):
+        try:
+            yield
+        except OSError as exc:
+            where = f"the promotion of {path} was interrupted: {exc.filename or path}"
+            error = NotNowError if exc.errno in _FULL else StorageError
+            raise error(
+                f"{where}: {cause_of(exc)}", hint="mend the disk, then run this again: it goes on"
+            ) from exc
 
 
 def _check_is_stopped(primary: Path | None) -> None:
