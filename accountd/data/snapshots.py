@@ -148,9 +148,12 @@ def _let_pruning_wait(stack: ExitStack) -> bool:
 
 
 def _in_snapshot(read: Callable[[], Read]) -> Read:
-    readers.begin(models.database.connection())
+    connection = models.database.connection()
+    readers.begin(connection)
     try:
         with models.database.atomic():
             return read()
     finally:
         readers.end()
+        if connection.in_transaction:  # what ends the transaction was interrupted
+            connection.execute("ROLLBACK")
