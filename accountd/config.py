@@ -12,6 +12,7 @@ from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.data import database, unopenable
 from accountd.data.journal import SUFFIX
+from accountd.data.links import followed
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
 from accountd.maintenance.backup_schedule import KEEP_MAX, BackupSchedule, parse_every
@@ -140,6 +141,7 @@ def _webhook(checker: Checker) -> WebhookTarget | None:
 def _database(checker: Checker) -> DatabaseConfig:
     path = checker.value("DB_PATH", Path)
     if path:
+        path = followed(path)
         database.finish_interrupted(path)  # it may be the key file that is replaced
     key = checker.secret(
         "DB_ENCRYPTION_KEY",

@@ -1,9 +1,13 @@
 """Options that the commands share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import click
 
+from accountd.data.unopenable import WrongKeyError
 from shared.config import setting
 
 DB_PATH: Final = setting(
@@ -20,3 +24,14 @@ JOURNAL: Final = setting(
 JSON: Final = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document, for programs."
 )
+
+
+@contextmanager
+def key_file_named(key_file: Path | None) -> Iterator[None]:
+    """Name the option of a backup's own key where the database's does not open it."""
+    try:
+        yield
+    except WrongKeyError as exc:
+        if key_file is None:
+            exc.hint = f"--key-file names the key that it was made with, if another; {exc.hint}"
+        raise

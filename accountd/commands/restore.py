@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from accountd.commands.options import DB_PATH, JOURNAL, JSON
+from accountd.commands.options import DB_PATH, JOURNAL, JSON, key_file_named
 from accountd.config import load_database, load_journal
 from accountd.data.journal import AdminChange
+from accountd.data.links import followed
 from accountd.maintenance import restoring
 from accountd.maintenance.restoring import Asked, Restored
 from shared import core_dumps, secret_files
@@ -40,13 +41,14 @@ def restore(
     Accounts, keys and grants of since then are taken from the journal.
     """
     core_dumps.forbid()
+    source = followed(source)
     loaded = load_database(settings)
     key = secret_files.read("--key-file", key_file).strip() if key_file else loaded.key
     asked = Asked(
         loaded.path, loaded.key, source, key, load_journal(settings, loaded.path),
         is_other_ledger=other_ledger,
     )  # fmt: skip
-    with TerminalProgress() as progress:
+    with TerminalProgress() as progress, key_file_named(key_file):
         done = restoring.restore(asked, progress.tell)
     click.echo(json.dumps(as_json_of(asked, done)) if as_json else text_of(asked, done))
 

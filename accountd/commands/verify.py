@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from accountd.commands.options import DB_PATH, JSON
+from accountd.commands.options import DB_PATH, JSON, key_file_named
 from accountd.config import load_database
 from accountd.data import database
+from accountd.data.links import followed
 from accountd.maintenance.backup_words import MB, VERIFYING, progress_words
 from accountd.maintenance.manifests import differences, read_manifest
 from accountd.maintenance.verifying import Verified
@@ -33,6 +34,8 @@ def verify(db_path: str, file: Path | None, key_file: Path | None, *, as_json: b
     Changes nothing; a database that is in use is copied first. Exit 1 when something is wrong.
     """
     core_dumps.forbid()
+    if file is not None:
+        file = followed(file)
     if file is None or key_file is None:
         loaded = load_database({"db_path": db_path})
         path, key = file or loaded.path, loaded.key
@@ -40,8 +43,9 @@ def verify(db_path: str, file: Path | None, key_file: Path | None, *, as_json: b
         path = file
     if key_file is not None:
         key = secret_files.read_key("--key-file", key_file)
-    manifest = read_manifest(path)
-    with TerminalProgress() as progress, database.errors_translated(path):
+    manifest = read_manifest(path) if path.is_file() else None
+    named = key_file_named(key_file if file else path)
+    with TerminalProgress() as progress, database.errors_translated(path), named:
         found = proven(
             path, key,
             on_progress=lambda done, total: progress.tell(*progress_words(VERIFYING, done, total)),

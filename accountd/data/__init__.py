@@ -1,7 +1,7 @@
 """The database file. This is the only room that opens it.
 
 ``database``   opens it for serving or for migrating; transactions; temporary and fatal errors
-``lock_file``  whose lock it is
+``lock_file``, ``links``  whose lock it is; where a link leads
 ``swap``       replaces the file, and what belongs to it, together
 ``snapshot``, ``private_copy``, ``partial_file``  copies: beside writers; of one's own; half-made
 ``journal``    the second file, which has the admin changes that a backup lacks

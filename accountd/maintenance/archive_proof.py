@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from accountd.data.archive_file import Archive
-from accountd.maintenance.pruning import KNOWN, SUMMED
+from accountd.maintenance.pruning import KNOWN, SUMMED, UNKNOWN
 from accountd.reports.period import DAY_MS
 
 _NAMES: Final = "a.account_id, l.provider, l.model, l.kind, l.rate_card, l.unpriced"
@@ -47,7 +47,7 @@ def problems_of(archive: Archive, ledger: Any) -> list[str]:
     """What is wrong with the archive; nothing when all of its rows are proven."""
     row = ledger.execute(KNOWN, (archive.archive_id,)).fetchone()
     if row is None:
-        return ["it is the archive of another ledger"]
+        return [UNKNOWN]
     number, portions = row
     problems = _damages(archive)
     if archive.portions < portions:

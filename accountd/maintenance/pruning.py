@@ -102,6 +102,9 @@ _REGISTER: Final = """
     INSERT INTO archives (archive_id, file, before_ms, began_at) VALUES (?, ?, ?, ?)
     ON CONFLICT (archive_id) DO NOTHING
 """
+UNKNOWN: Final = (
+    "the ledger knows no such archive: it is another one's, or the ledger was restored from before"
+)
 KNOWN: Final = "SELECT number, portions FROM archives WHERE archive_id = ?"
 _BEGIN: Final = """
     UPDATE archives SET file = ?, before_ms = max(before_ms, ?), ended_at = NULL WHERE number = ?
@@ -245,7 +248,7 @@ def _archive(ledger: Any, order: Order, *, now: str) -> Iterator[tuple[Archive, 
         row = ledger.execute(KNOWN, (archive.archive_id,)).fetchone()
         if row is None:
             raise DatabaseUnusableError(
-                f"{order.path} is an archive of another ledger", hint="name a new file: --archive"
+                f"{order.path} cannot be continued: {UNKNOWN}", hint="name a new file: --archive"
             )
         number, portions = row
         _agree(archive, portions)

@@ -154,8 +154,9 @@ class _Proof:
             is_open = found.pop("is_open")
             if is_open and self._file == self._path:
                 self._damage.append(_WITHOUT_LOG)
-            if not found["counts"]:
-                self._damage.append("it is empty")
+            if "accounts" not in found["counts"]:
+                what = "is no ledger: it has no accounts" if found["counts"] else "is empty"
+                self._damage.append(f"it {what}")
             if not self._damage and found["schema"] == newest_schema():
                 found["audit"] = result = audit(Params({}))
                 if not result["ok"]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -260,3 +261,33 @@ def test_a_stop_does_not_wait_for_a_backup(prepared: Cluster) -> None:
     assert not (prepared.folder / "b.db").exists()
     assert made(prepared, "c.db").ok
     assert [x for x in names(prepared.folder) if "partial" in x] == []
+
+
+def test_a_link_leads_to_the_one_database(prepared: Cluster) -> None:
+    """Its log and its lock are beside the file, by whatever name it is reached."""
+    (prepared.folder / "link.db").symlink_to("accounts.db")
+    prepared.start_accountd()
+    prepared.create_account("acct")
+    done = prepared.run("accountd", "verify", DB_PATH="link.db")
+    assert done.returncode == 0, done.stdout
+    assert "accounts 1" in done.stdout
+    assert prepared.run("accountd", "verify", "link.db").returncode == 0
+    second = prepared.run("accountd", "serve", DB_PATH="link.db")
+    assert second.returncode == 73, second.stderr
+
+
+@pytest.mark.parametrize(("file", "code", "told"), [
+    (".", 78, "no database at ."),
+    ("accounts.db.journal", 1, "it is no ledger: it has no accounts"),
+    ("other.db", 78, "--key-file names the key that it was made with"),
+])  # fmt: skip
+def test_what_is_no_ledger_is_never_right(
+    prepared: Cluster, file: str, code: int, told: str
+) -> None:
+    """And each says why."""
+    prepared.start_accountd().stop()
+    (prepared.folder / "other.db").write_bytes(os.urandom(8192))
+    done = prepared.run("accountd", "verify", file)
+    assert done.returncode == code
+    assert told in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
