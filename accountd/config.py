@@ -19,6 +19,7 @@ from accountd.maintenance.backup_schedule import KEEP_MAX, BackupSchedule, parse
 from accountd.notifications.webhook import WebhookTarget, parse_secret, parse_url
 from shared import config
 from shared.config import Address, Checker
+from shared.errors import ConfigError
 from shared.rates import DEFAULT_RATES, Rates
 
 _HOW_TO_SIGN: Final = (
@@ -104,7 +105,12 @@ def load_journal(settings: Mapping[str, str | None], path: Path) -> Path:
 
 
 def _journal(checker: Checker, path: Path) -> Path:
-    return checker.optional("ACCOUNTD_JOURNAL", Path) or Path(f"{path}{SUFFIX}")
+    journal = followed(checker.optional("ACCOUNTD_JOURNAL", Path) or Path(f"{path}{SUFFIX}"))
+    if journal.absolute() in {Path(f"{path.absolute()}{suffix}") for suffix in ("", "-wal")}:
+        raise ConfigError(
+            f"ACCOUNTD_JOURNAL: {journal} is of the database itself", hint="name another file"
+        )
+    return journal
 
 
 def _rates(text: str) -> Rates:

@@ -291,3 +291,10 @@ def test_what_is_no_ledger_is_never_right(
     assert done.returncode == code
     assert told in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_journal_is_never_the_database(prepared: Cluster) -> None:
+    """A journal that cannot be read is set aside, and a file with another content is none."""
+    done = prepared.run("accountd", "serve", ACCOUNTD_JOURNAL=prepared.env["DB_PATH"])
+    assert done.returncode == 78
+    assert "is of the database itself (name another file)" in done.stderr
