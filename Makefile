@@ -13,8 +13,8 @@ HEAVY   := var/clients-venv
 ORIGINAL := $(CLIENTS)/original
 NODE    := $(CLIENTS)/node
 
-# Tests of what starts a cluster, and of what measures one.
-TOOLS   := tests/integration/deploy tests/integration/bench
+# Tests of what starts a cluster, of what measures one, and of what torments one.
+TOOLS   := tests/integration/deploy tests/integration/bench tests/chaos
 
 .DEFAULT_GOAL := help
 .PHONY: help up down logs test test-tools test-fast compiled test-compiled coverage mutation check hooks chaos mixed clients bench clean
@@ -42,7 +42,7 @@ test: $(STAMP) $(AGENTS)/.installed $(FOCUS)/.installed $(NODE)/node_modules/.in
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(TOOLS:%=--ignore=%)
 
 test-tools: export PYTHONDONTWRITEBYTECODE =
-test-tools: $(STAMP) ## Test what starts a cluster, and what measures one: make up, the bench
+test-tools: $(STAMP) ## Test what starts a cluster, measures one, and torments one: make up, the bench, chaos
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(TOOLS)
 
 test-fast: $(STAMP) ## Run the unit and property tests, in less than a minute
