@@ -9,5 +9,5 @@ from pathlib import Path
 
 
 def followed(path: Path) -> Path:
-    """``path``, or where it leads, whether or not a file is there."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    """``path``, or where it leads, whether or not a file is there, or can be."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path

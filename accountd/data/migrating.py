@@ -24,7 +24,13 @@ _CACHE_BYTES_MIN, _CACHE_BYTES_MAX = 64 * 2**20, 2**30
 _CONTAINER_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")
 # A look at the clock so often, in steps of SQLite's machine: some tens a second.
 _STEPS_BETWEEN_LOOKS: Final = 1_000_000
-_COPY: Final = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
+_COPY: Final = """
+import shutil, sys
+try:
+    shutil.copyfile(sys.argv[1], sys.argv[2])
+except OSError as exc:
+    sys.exit(exc.strerror)
+"""
 
 _COPY_PRAGMAS: Final = {**database.PRAGMAS, "journal_mode": "delete", "synchronous": "off"}
 
@@ -164,7 +170,7 @@ def _copy(path: Path, part: Path, on_share: Callable[[float], None]) -> None:
 def _not_copied(path: Path, why: str) -> StorageError:
     return StorageError(
         f"cannot copy {path}: {why}",
-        hint="free some space, or run accountd migrate --no-copy; nothing was changed",
+        hint="free some space or check the disk, or run accountd migrate --no-copy; nothing was changed",
     )
 
 

@@ -207,8 +207,10 @@ def test_gateways_tell_what_a_restored_ledger_lost(prepared: Cluster) -> None:
         prepared.accountctl("account", "topup", "acct", amount)
     asyncio.run(talk(prepared, key, 2))
     eventually(lambda: len(prepared.usage_rows("acct")) == 1)
-    # The command ends when the gateway has asked for recalls once more, and heard of the change.
     prepared.accountctl("key", "revoke", f"{other[:5]}…{other[-5:]}")
+    # Each of these commands ends when the gateway has asked for recalls once more. So this one,
+    # which changes nothing, when the gateway has the answer from before, which tells of the change.
+    prepared.accountctl("sessions", "end", "--account", "other")
     daemon.stop(signal.SIGKILL)
     Path(f"{path_of(prepared)}.journal").unlink()
     put_in_place(prepared, copy)
