@@ -170,7 +170,7 @@ def _copy(path: Path, part: Path, on_share: Callable[[float], None]) -> None:
 def _not_copied(path: Path, why: str) -> StorageError:
     return StorageError(
         f"cannot copy {path}: {why}",
-        hint="free some space or check the disk, or run accountd migrate --no-copy; nothing was changed",
+        hint="check the disk and its space, or run accountd migrate --no-copy; nothing was changed",
     )
 
 
