@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from accountd.commands.options import DB_PATH, JSON
+from accountd.commands.options import DB_PATH, FILE, JSON
 from accountd.config import load_database
 from accountd.maintenance.backup import NICE, make_backup
 from accountd.maintenance.backup_words import made_text, progress_words
@@ -18,9 +18,9 @@ from shared.progress import TerminalProgress
 
 @click.command()
 @DB_PATH
-@click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DEST", type=FILE)
 @click.option(
-    "--new-key-file", type=click.Path(path_type=Path),
+    "--new-key-file", type=FILE,
     help="A file with another key, which the backup gets: 64 hex digits or a passphrase.",
 )  # fmt: skip
 @JSON

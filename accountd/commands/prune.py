@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -9,14 +11,14 @@ from typing import Any, Final
 import click
 
 from accountd.clock import now_iso
-from accountd.commands.options import DB_PATH
+from accountd.commands.options import DB_PATH, FILE
 from accountd.config import load_database
 from accountd.data import database
 from accountd.data.archive_file import open_archive
 from accountd.maintenance import pruning
 from accountd.maintenance.archive_proof import problems_of
 from shared import core_dumps
-from shared.errors import ConfigError, OperatorError
+from shared.errors import ConfigError, OperatorError, StorageError, cause_of
 
 # Statements of the month that goes on, and of the last one, show their rows.
 DAYS_MIN: Final = 35
@@ -27,12 +29,23 @@ _KEY_FILE: Final = click.option(
 )
 
 
+@contextmanager
+def _disk_errors_told(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StorageError(
+            f"{exc.filename or archive}: {cause_of(exc)}",
+            hint="let this user write there, or name another file: --archive; then run it again",
+        ) from exc
+
+
 @click.command()
 @DB_PATH
 @click.option("--before", required=True, help="Rows metered before this day, YYYY-MM-DD, in UTC.")
 @click.option(
     "--archive",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="The archive, a new one or one to go on with. Otherwise a file beside the database.",
 )
 @_KEY_FILE
@@ -57,7 +70,7 @@ def prune(
         pruning.check_settled(ledger, before_ms)
         path = _path(ledger, archive, loaded.path, before)
         order = pruning.Order(before_ms, path, _key(new_key_file, loaded.key))
-        with _Progress() as progress:
+        with _Progress() as progress, _disk_errors_told(path):
             done = pruning.prune(ledger, loaded.path, order, now=now_iso(), progress=progress.show)
         (free,) = ledger.execute("PRAGMA freelist_count").fetchone()
         (page_bytes,) = ledger.execute("PRAGMA page_size").fetchone()
@@ -75,7 +88,7 @@ def prune(
 
 @click.command()
 @DB_PATH
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @_KEY_FILE
 def archive(file: Path, new_key_file: Path | None, **settings: str | None) -> None:
     """Prove an archive: its rows add up exactly to the sums that stay in the database."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from accountd.commands.options import DB_PATH, JOURNAL, JSON, key_file_named
+from accountd.commands.options import DB_PATH, FILE, JOURNAL, JSON, key_file_named
 from accountd.config import load_database, load_journal
 from accountd.data.journal import AdminChange
 from accountd.data.links import followed
@@ -19,9 +19,9 @@ from shared.progress import TerminalProgress
 @click.command()
 @DB_PATH
 @JOURNAL
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=FILE)
 @click.option(
-    "--key-file", type=click.Path(path_type=Path),
+    "--key-file", type=FILE,
     help="The key of the backup, where it is another one than the database's.",
 )  # fmt: skip
 @click.option(

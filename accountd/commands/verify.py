@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from accountd.commands.options import DB_PATH, JSON, key_file_named
+from accountd.commands.options import DB_PATH, FILE, JSON, key_file_named
 from accountd.config import load_database
 from accountd.data import database
 from accountd.data.links import followed
@@ -22,9 +22,9 @@ from shared.progress import TerminalProgress
 
 @click.command()
 @DB_PATH
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=FILE)
 @click.option(
-    "--key-file", type=click.Path(path_type=Path),
+    "--key-file", type=FILE,
     help="The key of FILE, where it is another one than that of the database.",
 )  # fmt: skip
 @JSON

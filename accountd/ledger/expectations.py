@@ -33,6 +33,11 @@ _MISSING: Final = """
     ON CONFLICT (first) DO UPDATE SET last = ?2, source = ?3, noted_at = ?4,
         settled_at = NULL, settled_reason = NULL WHERE ?2 > last
 """
+# Whatever was settled in the backup: it was about another restore.
+_MISSING_AGAIN: Final = """
+    UPDATE missing_changes SET source = ?, noted_at = ?, settled_at = NULL, settled_reason = NULL
+    WHERE first = ?
+"""
 _USAGE: Final = """
     SELECT e.producer, coalesce(p.applied_through, 0) AS applied, e.through, e.source, e.noted_at
     FROM expected_usage e LEFT JOIN producers p ON p.producer = e.producer
@@ -119,6 +124,7 @@ def note_unknown(connection: Any, *, source: str, now: str) -> None:
     """
     after = newest_change(connection)
     note_missing(connection, [(after + 1, after)], source=source, now=now)
+    connection.execute(_MISSING_AGAIN, (source, now, after + 1))
 
 
 def settle(connection: Any, *, reason: str, now: str) -> tuple[int, int]:

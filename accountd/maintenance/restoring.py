@@ -18,7 +18,7 @@ import peewee
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.clock import now_iso
-from accountd.data import database, migrating, private_copy, snapshot, swap
+from accountd.data import database, migrating, private_copy, snapshot, standby_role, swap
 from accountd.data.journal import AdminChange, ChangeSource, Journal, JournalError, StoredChanges
 from accountd.data.swap import Replacement
 from accountd.ledger import expectations
@@ -84,6 +84,7 @@ def restore(asked: Asked, tell: Tell) -> Restored:
     started = time.monotonic()
     _check_source(asked)
     with database.locked(asked.path):
+        standby_role.check_may_serve(asked.path)
         found = _proven(asked, tell)
         _check_space(asked, found.verified)
         with staging.staged(asked.path, asked.path) as (replacement,):

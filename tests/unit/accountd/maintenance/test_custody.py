@@ -342,3 +342,13 @@ def test_what_nothing_remembers_is_never_called_right(ledger: Ledger) -> None:
     ]
     custody.settle(Params({"reason": "compared"}))
     assert audit(Params({}))["ok"]
+
+
+def test_what_was_settled_is_not_settled_for_the_next_restore(ledger: Ledger) -> None:
+    """A backup has it as settled: it was about another restore, before which nothing changed."""
+    custody = ledger.started()
+    expectations.note_unknown(ledger.connection, source="restore", now="now")
+    custody.settle(Params({"reason": "compared"}))
+    assert audit(Params({}))["ok"]
+    expectations.note_unknown(ledger.connection, source="restore", now="later")
+    assert not audit(Params({}))["ok"]
