@@ -1,5 +1,6 @@
 """The settings of accountd, checked together and frozen."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from shared.config import Address, Checker
 from shared.errors import ConfigError
 from shared.rates import DEFAULT_RATES, Rates
 
+_OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", ".lock")
 _HOW_TO_SIGN: Final = (
     "set ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET, e.g. to"
     ' "whsec_$(openssl rand -base64 32)"'
@@ -106,11 +108,20 @@ def load_journal(settings: Mapping[str, str | None], path: Path) -> Path:
 
 def _journal(checker: Checker, path: Path) -> Path:
     journal = followed(checker.optional("ACCOUNTD_JOURNAL", Path) or Path(f"{path}{SUFFIX}"))
-    if journal.absolute() in {Path(f"{path.absolute()}{suffix}") for suffix in ("", "-wal")}:
-        raise ConfigError(
-            f"ACCOUNTD_JOURNAL: {journal} is of the database itself", hint="name another file"
-        )
-    return journal
+    if journal.absolute() in {Path(f"{path.absolute()}{suffix}") for suffix in _OF_THE_DATABASE}:
+        what = "is of the database itself"
+    elif os.path.isdir(journal):
+        what = "is a folder"
+    elif _is_key_file(journal):
+        what = "is the file of the database's key"
+    else:
+        return journal
+    raise ConfigError(f"ACCOUNTD_JOURNAL: {journal} {what}", hint="name another file")
+
+
+def _is_key_file(path: Path) -> bool:
+    key_file = os.environ.get("DB_ENCRYPTION_KEY_FILE")
+    return key_file is not None and path.absolute() == followed(Path(key_file)).absolute()
 
 
 def _rates(text: str) -> Rates:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -16,8 +16,8 @@ from accountd.config import load_database
 from accountd.data import database
 from accountd.data.archive_file import open_archive
 from accountd.maintenance import pruning
-from accountd.maintenance.archive_proof import problems_of
-from shared import core_dumps
+from accountd.maintenance.archive_proof import UNCOUNTED, problems_of, rows_of
+from shared import core_dumps, secret_files
 from shared.errors import ConfigError, OperatorError, StorageError, cause_of
 
 # Statements of the month that goes on, and of the last one, show their rows.
@@ -48,10 +48,21 @@ def _disk_errors_told(archive: Path) -> Iterator[None]:
     type=FILE,
     help="The archive, a new one or one to go on with. Otherwise a file beside the database.",
 )
+@click.option(
+    "--begin-anew",
+    is_flag=True,
+    help="Leave the archive of an interrupted run as it is, and begin another one.",
+)
 @_KEY_FILE
 @click.option("--yes", is_flag=True, help=f"Move rows of the last {DAYS_MIN} days, too.")
 def prune(
-    before: str, archive: Path | None, new_key_file: Path | None, yes: bool, **settings: str | None
+    before: str,
+    archive: Path | None,
+    new_key_file: Path | None,
+    *,
+    begin_anew: bool,
+    yes: bool,
+    **settings: str | None,
 ) -> None:
     """Move old usage rows into an encrypted archive, beside a running accountd or without one.
 
@@ -68,8 +79,11 @@ def prune(
     ):
         ledger = opened.database.connection()
         pruning.check_settled(ledger, before_ms)
-        path = _path(ledger, archive, loaded.path, before)
-        order = pruning.Order(before_ms, path, _key(new_key_file, loaded.key))
+        begun = None if begin_anew else pruning.unfinished(ledger)
+        path = _path(begun, archive, loaded.path, before)
+        order = pruning.Order(
+            before_ms, path, _key(new_key_file, loaded.key), leaves_unfinished=begin_anew
+        )
         with _Progress() as progress, _disk_errors_told(path):
             done = pruning.prune(ledger, loaded.path, order, now=now_iso(), progress=progress.show)
         (free,) = ledger.execute("PRAGMA freelist_count").fetchone()
@@ -101,10 +115,12 @@ def archive(file: Path, new_key_file: Path | None, **settings: str | None) -> No
         open_archive(file, _key(new_key_file, loaded.key)) as found,
     ):
         problems = problems_of(found, opened.database.connection())
-        rows = found.count()
+        rows, uncounted = rows_of(found, opened.database.connection())
     for problem in problems:
         click.echo(f"{file}: {problem}")
     click.echo("NOT OK" if problems else f"OK: {rows:,} rows add up to the sums in the database")
+    if uncounted and not problems:
+        click.echo(f"{uncounted:,} rows more are not counted there: {UNCOUNTED}")
     sys.exit(1 if problems else 0)
 
 
@@ -128,9 +144,8 @@ def _day(text: str, *, is_sure: bool) -> int:
     return int(day.timestamp()) * 1000
 
 
-def _path(ledger: Any, asked: Path | None, db_path: Path, before: str) -> Path:
-    """The file of the archive; an interrupted run is finished first."""
-    begun = pruning.unfinished(ledger)
+def _path(begun: Path | None, asked: Path | None, db_path: Path, before: str) -> Path:
+    """The file of the archive; ``begun`` by an interrupted run, it is finished first."""
     if begun is None:
         default = db_path.with_name(f"{db_path.stem}-before-{before}.archive")
         return (asked or default).resolve()
@@ -138,7 +153,8 @@ def _path(ledger: Any, asked: Path | None, db_path: Path, before: str) -> Path:
     if not path.exists():
         raise OperatorError(
             f"an interrupted run has begun the archive {begun}",
-            hint="bring it back, or name where it is: --archive FILE",
+            hint="bring it back, or name where it is: --archive FILE; if it is lost:"
+            " --archive NEWFILE --begin-anew",
         )
     return path
 
@@ -146,10 +162,7 @@ def _path(ledger: Any, asked: Path | None, db_path: Path, before: str) -> Path:
 def _key(file: Path | None, key: str) -> str:
     if file is None:
         return key
-    found = file.read_text().strip()
-    if not found:
-        raise ConfigError(f"--new-key-file: {file} is empty")
-    return found
+    return secret_files.read_key("--new-key-file", file)
 
 
 class _Progress:

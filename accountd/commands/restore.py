@@ -43,7 +43,7 @@ def restore(
     core_dumps.forbid()
     source = followed(source)
     loaded = load_database(settings)
-    key = secret_files.read("--key-file", key_file).strip() if key_file else loaded.key
+    key = secret_files.read_key("--key-file", key_file) if key_file else loaded.key
     asked = Asked(
         loaded.path, loaded.key, source, key, load_journal(settings, loaded.path),
         is_other_ledger=other_ledger,

@@ -90,6 +90,7 @@ def open_for_pruning(path: Path, key: str) -> Iterator[OpenDatabase]:
     """The database at the newest schema, beside the daemon that serves it or without one."""
     if not _size(path):
         raise unopenable.missing(path)
+    standby_role.check_may_serve(path)
     with pruning_excluded(path):
         if swap.is_unfinished(path):
             raise DatabaseUnusableError(
@@ -110,8 +111,7 @@ def open_for_migrating(path: Path, key: str) -> Iterator[OpenDatabase]:
     _size(path)  # a path that cannot be a database leaves no lock file
     with locked(path):
         standby_role.check_may_serve(path)
-        is_new = not _size(path)
-        if is_new:
+        if is_new := not _size(path):
             unopenable.refuse_flawed(path, key)
             unopenable.refuse_new_beside_traces(path)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))

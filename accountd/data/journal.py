@@ -70,6 +70,7 @@ class JournalFault(Enum):
     OTHER_KEY = "the key does not open it, or its first page is damaged"
     DAMAGED = "it is damaged"
     OTHER_LEDGER = "it is that of another ledger"
+    OTHER_FILE = "it is another database, and no journal"
     UNREACHABLE = "it cannot be read or written"
 
 
@@ -77,6 +78,7 @@ _HINTS: Final = {
     JournalFault.OTHER_KEY: "it needs the key that the ledger had; a backup of it may be whole",
     JournalFault.DAMAGED: "set it aside; a copy of it may be whole",
     JournalFault.OTHER_LEDGER: "ACCOUNTD_JOURNAL names the file of another ledger; set it aside",
+    JournalFault.OTHER_FILE: "ACCOUNTD_JOURNAL names the wrong file",
     JournalFault.UNREACHABLE: "check the disk, and the modes of the file and its folder",
 }
 
@@ -261,7 +263,7 @@ def _connected(path: Path, passphrase: str) -> Journal | None:
         if error_name(exc) == "SQLITE_NOTADB":
             return None
         if "no such table" in str(exc):
-            raise JournalError(path, JournalFault.DAMAGED, "it has no table") from None
+            raise JournalError(path, JournalFault.OTHER_FILE) from None
         raise JournalError(path, _fault(exc), str(exc)) from exc
     return Journal(path, connection, database_id)
 

@@ -40,6 +40,8 @@ _UNNAMED: Final = """
        OR label NOT IN (SELECT number FROM usage_labels)
        OR (producer <> 0 AND producer NOT IN (SELECT number FROM usage_producers))
 """
+_COUNTED: Final = "SELECT count(*) FROM usage WHERE portion <= ?"
+UNCOUNTED: Final = "a run was interrupted, or the database was restored from before"
 SHOWN_MAX: Final = 5  # of the findings of SQLite about damaged pages
 
 
@@ -64,6 +66,13 @@ def problems_of(archive: Archive, ledger: Any) -> list[str]:
             problems.append(f"{name}: {len(wrong)} differ from those that the ledger keeps")
     ((unnamed,),) = archive.connection.execute(_UNNAMED).fetchall()
     return [*problems, *([f"{unnamed} rows without a name"] if unnamed else [])]
+
+
+def rows_of(archive: Archive, ledger: Any) -> tuple[int, int]:
+    """How many rows the ledger counts as archived there, and how many there are beside them."""
+    row = ledger.execute(KNOWN, (archive.archive_id,)).fetchone()
+    (counted,) = archive.connection.execute(_COUNTED, (row[1] if row else 0,)).fetchone()
+    return int(counted), archive.count() - int(counted)
 
 
 def _rows(connection: Any, statement: str, parameter: int) -> set[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from accountd.maintenance.backup import NICE, Backup, make_backup
 from accountd.maintenance.backup_schedule import BackupFolder
 from accountd.maintenance.copy_errors import copy_errors
 from shared import core_dumps, secret_files
-from shared.errors import OperatorError, cause_of
+from shared.errors import ConfigError, OperatorError, cause_of
 
 PROGRAM: Final = "from accountd.maintenance.backup_child import main; main()"
 
@@ -47,6 +47,8 @@ def _scheduled(job: Any) -> Any:
     path, now = Path(schedule["folder"]), datetime.now(UTC)
     folder = BackupFolder(path, source)
     with copy_errors(source, path, outcome="no backup was made"):
+        if path.is_file():
+            raise ConfigError(f"{path} is a file", hint="ACCOUNTD_BACKUP_DIR names a folder")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         due_in_s, right_at = folder.due_in_s(schedule["every_s"], now), folder.newest_right_at()
     if due_in_s:

@@ -40,7 +40,11 @@ WARNING: Final = (
 )
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 # These may be right again without anything being done to the file.
-_LEFT_ALONE: Final = (JournalFault.UNREACHABLE, JournalFault.OTHER_LEDGER)
+_LEFT_ALONE: Final = (
+    JournalFault.UNREACHABLE,
+    JournalFault.OTHER_LEDGER,
+    JournalFault.OTHER_FILE,
+)
 
 
 class Custody:

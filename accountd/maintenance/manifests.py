@@ -57,6 +57,8 @@ def read_manifest(backup: Path) -> Json | None:
             f"{path} has format {found['format']}, expected {FORMAT} at most",
             hint="use the release that made the backup, or a later one",
         )
+    if not found.keys() >= {"made_at", *_COMPARED}:
+        raise _unreadable(path)
     return found
 
 
@@ -66,7 +68,7 @@ def differences(manifest: Json, found: Verified) -> list[str]:
         f"{name}: the manifest says {_short(manifest[name])}, the file has"
         f" {_short(getattr(found, name))}"
         for name in _COMPARED
-        if name in manifest and manifest[name] != getattr(found, name)
+        if manifest[name] != getattr(found, name)
     ]
 
 

@@ -109,17 +109,23 @@ KNOWN: Final = "SELECT number, portions FROM archives WHERE archive_id = ?"
 _BEGIN: Final = """
     UPDATE archives SET file = ?, before_ms = max(before_ms, ?), ended_at = NULL WHERE number = ?
 """
+_LEAVE_OTHERS: Final = "UPDATE archives SET ended_at = ? WHERE ended_at IS NULL AND number <> ?"
+_BEGIN_ANOTHER: Final = "name a new file: --archive NEWFILE --begin-anew"
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be moved: rows metered before ``before_ms``, a UTC day's begin, to ``path``."""
+    """What is to be moved: rows metered before ``before_ms``, a UTC day's begin, to ``path``.
+
+    ``leaves_unfinished``: archives of interrupted runs are not gone on with any more.
+    """
 
     before_ms: int
     path: Path
     key: str
+    leaves_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +254,13 @@ def _archive(ledger: Any, order: Order, *, now: str) -> Iterator[tuple[Archive, 
         row = ledger.execute(KNOWN, (archive.archive_id,)).fetchone()
         if row is None:
             raise DatabaseUnusableError(
-                f"{order.path} cannot be continued: {UNKNOWN}", hint="name a new file: --archive"
+                f"{order.path} cannot be continued: {UNKNOWN}", hint=_BEGIN_ANOTHER
             )
         number, portions = row
         _agree(archive, portions)
         begun = (str(order.path), order.before_ms, number)
+        if order.leaves_unfinished:
+            ledger.execute(_LEAVE_OTHERS, (now, number))
         ledger.execute(_BEGIN, begun)
         yield archive, int(number)
 
@@ -265,5 +273,5 @@ def _agree(archive: Archive, portions: int) -> None:
         raise DatabaseUnusableError(
             f"{archive.path} has {archive.portions} portions, and the ledger knows of {portions}:"
             " one of them is an older copy",
-            hint="name a new file: --archive",
+            hint=_BEGIN_ANOTHER,
         )

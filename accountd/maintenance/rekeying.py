@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from accountd.data import database, private_copy
+from accountd.data import database, private_copy, standby_role
+from accountd.data.journal import Journal, JournalError, JournalFault
 from accountd.data.swap import Replacement
 from accountd.maintenance import staging
 from accountd.maintenance.staging import Tell
@@ -40,9 +41,11 @@ def rekey(
     """
     started = time.monotonic()
     with database.locked(path):
+        standby_role.check_may_serve(path)
         if not path.exists():
             raise DatabaseUnusableError(f"no database at {path}", hint="set DB_PATH")
         sources = (path, journal) if journal.exists() else (path,)
+        _check_journal(journal, key)
         for source in sources:
             private_copy.check_space(source.parent, private_copy.length(source))
         targets = (*sources, key_file) if key_file else sources
@@ -74,6 +77,15 @@ def stage(
         except sqlcipher.Error as exc:
             if database.passing_trouble(exc) is not None:  # else the proof finds it
                 raise
+
+
+def _check_journal(journal: Path, key: str) -> None:
+    """A file that ACCOUNTD_JOURNAL names by mistake keeps its key. Raises ``JournalError``."""
+    try:
+        Journal.open(journal, key).close()
+    except JournalError as exc:
+        if exc.fault is JournalFault.OTHER_FILE:
+            raise
 
 
 def _stage_key(key_file: Path, replacement: Replacement, new_key: str) -> None:

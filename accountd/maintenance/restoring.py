@@ -19,7 +19,14 @@ from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.clock import now_iso
 from accountd.data import database, migrating, private_copy, snapshot, standby_role, swap
-from accountd.data.journal import AdminChange, ChangeSource, Journal, JournalError, StoredChanges
+from accountd.data.journal import (
+    AdminChange,
+    ChangeSource,
+    Journal,
+    JournalError,
+    JournalFault,
+    StoredChanges,
+)
 from accountd.data.swap import Replacement
 from accountd.ledger import expectations
 from accountd.maintenance import rekeying, staging
@@ -228,6 +235,8 @@ def _journal(asked: Asked, found: Restored, old: _Witness | None) -> Iterator[_W
     try:
         journal = Journal.open(asked.journal, asked.key)
     except JournalError as exc:
+        if exc.fault is JournalFault.OTHER_FILE:
+            raise
         found.notes.append(f"the journal was not used: {exc}")
         yield None
         return

@@ -1,5 +1,6 @@
 """``accountd prune`` and ``accountd archive``, beside a real daemon that applies usage."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -8,7 +9,9 @@ import pytest
 from accountd.ctl.exporting.formats import Format
 from accountd.ctl.exporting.jobs import Wanted, to_file
 from accountd.ctl.exporting.pages import Selection
+from accountd.data import database
 from accountd.data.pruning_lock import pruning_excluded
+from accountd.maintenance import pruning
 from bench.big_ledger import build
 from bench.running_accountd import account_of
 from shared.errors import NotNowError
@@ -19,6 +22,7 @@ from tests.support.usage_socket import usage_socket
 
 ACCOUNTS = 3
 BEFORE = "2025-12-02"
+BEFORE_MS = int(datetime.fromisoformat(f"{BEFORE}T00:00:00Z").timestamp() * 1000)
 SENT = 100
 TODAY = datetime.now(UTC).date().isoformat()
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
@@ -98,7 +102,11 @@ def test_an_archive_has_a_key_of_its_own_where_one_is_named(cluster: Cluster) ->
     """For who reads it years later; without a daemon it is the same."""
     key, archive = cluster.folder / "archive.key", cluster.folder / "old.archive"
     key.write_text("cd" * 32)
+    key.chmod(0o644)
     named = ("--archive", str(archive), "--new-key-file", str(key))
+    refused = cluster.run("accountd", "prune", "--before", BEFORE, *named)
+    assert f"run: chmod o-rwx {key}" in refused.stderr
+    key.chmod(0o600)
     pruned = cluster.run("accountd", "prune", "--before", BEFORE, *named)
     assert pruned.returncode == 0, pruned.stderr
     proof = cluster.run("accountd", "archive", str(archive), "--new-key-file", str(key))
@@ -112,6 +120,52 @@ def test_an_archive_has_a_key_of_its_own_where_one_is_named(cluster: Cluster) ->
     damaged = cluster.run("accountd", "archive", str(archive), "--new-key-file", str(key))
     assert damaged.returncode in (1, 78)
     assert "OK:" not in damaged.stdout.splitlines()
+
+
+def test_a_database_from_before_a_run_ended_begins_another_archive(cluster: Cluster) -> None:
+    """The archive has more than it counts: that is said, and stays as it is."""
+    path, copy = cluster.folder / "accounts.db", cluster.folder / "copy"
+    first, second, third = (cluster.folder / f"{n}.archive" for n in range(3))
+    key = (cluster.folder / "db.key").read_text().strip()
+
+    def interrupted(*_: int) -> None:
+        raise InterruptedError
+
+    with (
+        pytest.raises(InterruptedError),
+        database.open_for_pruning(path, key) as opened,
+    ):
+        order = pruning.Order(BEFORE_MS, first, key)
+        pruning.prune(opened.database.connection(), path, order, now=TODAY, progress=interrupted)
+    shutil.copy(path, copy)
+    prune = ("accountd", "prune", "--before", BEFORE, "--archive")
+    assert cluster.run(*prune, str(first)).returncode == 0
+    copy.replace(path)
+    refused = cluster.run(*prune, str(first))
+    assert "portions, and the ledger knows of 1" in refused.stderr
+    assert "name a new file: --archive NEWFILE --begin-anew" in refused.stderr
+    assert "an interrupted run has begun" in cluster.run(*prune, str(second)).stderr
+    assert cluster.run(*prune, str(second), "--begin-anew").returncode == 0
+    assert cluster.run(*prune, str(third)).stdout.startswith("no rows to move")
+    proofs = [cluster.run("accountd", "archive", str(each)).stdout for each in (first, second)]
+    assert proofs[0].startswith("OK: 4,096 rows add up")
+    assert "rows more are not counted there" in proofs[0]
+    assert len(proofs[1].splitlines()) == 1
+
+
+@pytest.mark.parametrize("role", ["standby", "superseded"])
+def test_what_nobody_may_serve_is_not_pruned(role: str) -> None:
+    """A standby is written by its follower alone; nor does it get another key."""
+    with cluster_folder() as cluster:
+        says = '{"state": "following", "source": "a.db", "folded": null, "by": "b.db"}'
+        new_key = cluster.folder / "new.key"
+        new_key.touch(0o600)
+        new_key.write_text("cd" * 32)
+        (cluster.folder / f"accounts.db.{role}").write_text(says)
+        for words in (("prune", "--before", BEFORE), ("rekey", "--new-key-file", str(new_key))):
+            refused = cluster.run("accountd", *words)
+            assert refused.returncode == 78
+            assert role in refused.stderr
 
 
 def test_days_that_are_not_over_or_too_recent_are_refused() -> None:

@@ -249,7 +249,8 @@ def test_a_backup_that_fails_is_an_error_of_the_log_and_a_number(prepared: Clust
         "--backup-dir", "backups", "--accountd-ops-listen", "127.0.0.1:0"
     )
     eventually(lambda: accountd.metrics()["rts_accountd_backup_failures_total"] == 1)
-    assert any("backup failed" in line for line in accountd.complaints())
+    (failed,) = [line for line in accountd.complaints() if "backup failed" in line]
+    assert "backups is a file" in failed
     assert prepared.audit()["ok"]
 
 
@@ -293,8 +294,15 @@ def test_what_is_no_ledger_is_never_right(
     assert "Traceback" not in done.stderr
 
 
-def test_the_journal_is_never_the_database(prepared: Cluster) -> None:
+@pytest.mark.parametrize(("file", "told"), [
+    ("accounts.db", "is of the database itself"),
+    ("accounts.db.lock", "is of the database itself"),
+    (".", "is a folder"),
+    ("db.key", "is the file of the database's key"),
+])  # fmt: skip
+def test_the_journal_is_never_what_is_needed(prepared: Cluster, file: str, told: str) -> None:
     """A journal that cannot be read is set aside, and a file with another content is none."""
-    done = prepared.run("accountd", "serve", ACCOUNTD_JOURNAL=prepared.env["DB_PATH"])
+    journal = str(prepared.folder / file)
+    done = prepared.run("accountd", "restore", "b.db", ACCOUNTD_JOURNAL=journal)
     assert done.returncode == 78
-    assert "is of the database itself (name another file)" in done.stderr
+    assert f"{told} (name another file)" in done.stderr

@@ -214,8 +214,23 @@ def newer(cluster: Cluster) -> None:
 
 def other_manifest(cluster: Cluster) -> None:
     """The manifest of another backup."""
-    manifest = {"format": 1, "made_at": "2026-11-30T00:00:00Z", "sha256": "ab" * 32}
-    (cluster.folder / "backup.db.manifest.json").write_text(json.dumps(manifest))
+    path = cluster.folder / "backup.db.manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": "ab" * 32}))
+
+
+def empty_manifest(cluster: Cluster) -> None:
+    """One that says nothing proves nothing."""
+    (cluster.folder / "backup.db.manifest.json").write_text('{"format": 1}')
+
+
+def superseded(cluster: Cluster) -> None:
+    """The standby of the database was promoted."""
+    (cluster.folder / "accounts.db.superseded").write_text('{"by": "standby.db"}')
+
+
+def journal_elsewhere(cluster: Cluster) -> None:
+    """Its setting names a database."""
+    cluster.env["ACCOUNTD_JOURNAL"] = str(cluster.folder / "backup.db")
 
 
 def lost_key(cluster: Cluster) -> None:
@@ -231,6 +246,9 @@ REFUSED = [
     (flipped, "cannot be restored"),
     (newer, "newer schema; unknown here: 0099_x"),
     (other_manifest, "cannot be restored: sha256"),
+    (empty_manifest, "backup.db.manifest.json cannot be read as a manifest"),
+    (superseded, "was superseded by standby.db"),
+    (journal_elsewhere, "it is another database, and no journal"),
     (lost_key, "DB_ENCRYPTION_KEY_FILE: cannot read"),
 ]
 

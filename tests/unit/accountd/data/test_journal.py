@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlcipher3 import dbapi2 as sqlcipher
 
+from accountd.data.archive_file import create_archive
 from accountd.data.journal import AdminChange, Journal, JournalError, JournalFault
 from tests.support.database import KEY
 
@@ -71,6 +72,12 @@ def test_another_key_does_not_open_it(journal: Journal) -> None:
     before = journal.path.read_bytes()
     assert fault_of(journal.path, "cd" * 32) is JournalFault.OTHER_KEY
     assert journal.path.read_bytes() == before
+
+
+def test_another_database_is_no_journal(tmp_path: Path) -> None:
+    """It is not called damaged: what is damaged is set aside."""
+    with create_archive(tmp_path / "a.archive", KEY) as archive:
+        assert fault_of(archive.path) is JournalFault.OTHER_FILE
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
