@@ -52,18 +52,27 @@ _CHANGES: Final = """
 _UNKNOWN: Final = """
     SELECT min(last) FROM missing_changes WHERE settled_at IS NULL AND last < first
 """
+_HAS_SINCE: Final = "SELECT 1 FROM expected_usage WHERE noted_at = ? LIMIT 1"
 _SETTLE: Final = "SET settled_at = ?, settled_reason = ? WHERE settled_at IS NULL"
+
+
+def begin_history(connection: Any) -> None:
+    """The ledger has gone back to an older state: what was exported from it before may be in
+    another order now. In the caller's transaction.
+    """
+    connection.execute("UPDATE custody SET history = lower(hex(randomblob(8)))")
 
 
 def expect_usage(connection: Any, throughs: Mapping[bytes, int], *, source: str, now: str) -> None:
     """Expect what was durable once and is not applied. In the caller's transaction."""
-    _expect(connection, throughs, _IS_MISSING, source=source, now=now)
+    if _expect(connection, throughs, _IS_MISSING, source=source, now=now):
+        begin_history(connection)
 
 
 def expect_whatever_is_applied(
     connection: Any, throughs: Mapping[bytes, int], *, source: str, now: str
 ) -> None:
-    """The same without a look at what is applied: ``drop_reached`` does that later."""
+    """The same without a look at what is applied: ``drop_applied`` does that later."""
     _expect(connection, throughs, "TRUE", source=source, now=now)
 
 
@@ -82,6 +91,16 @@ def applied(connection: Any) -> dict[bytes, int]:
 def drop_reached(connection: Any) -> int:
     """Forget what has arrived; how many producers. In the caller's transaction."""
     return int(connection.execute(_DROP_REACHED).rowcount)
+
+
+def drop_applied(connection: Any, *, noted_at: str) -> None:
+    """Forget what was there when ``expect_whatever_is_applied`` was told of it, at ``noted_at``.
+
+    In the caller's transaction.
+    """
+    drop_reached(connection)
+    if connection.execute(_HAS_SINCE, (noted_at,)).fetchone() is not None:
+        begin_history(connection)
 
 
 def has_expectations(connection: Any) -> bool:
@@ -162,6 +181,8 @@ def expected() -> Json:
 
 def _expect(
     connection: Any, throughs: Mapping[bytes, int], condition: str, *, source: str, now: str
-) -> None:
+) -> bool:
+    """Whether any of it is news."""
     statement = _EXPECT.format(condition=condition)
-    connection.executemany(statement, [(p, n, source, now) for p, n in throughs.items() if n > 0])
+    rows = [(p, n, source, now) for p, n in throughs.items() if n > 0]
+    return bool(connection.executemany(statement, rows).rowcount > 0)

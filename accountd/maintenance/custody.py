@@ -62,6 +62,7 @@ class Custody:
         self._epoch = 0
         self._retry_at = self._reopen_at = self._watermarks_at = 0.0
         self._is_compared = False
+        self._compared_at = ""  # whose expectations may be there already
         self._known: dict[bytes, int] = {}  # what the journal had noted when it was opened
         self._is_noted = False  # whether it has the watermarks of all producers
         self.newest = 0  # these are read by another thread
@@ -324,10 +325,12 @@ class Custody:
             self._claims = {}
 
     def _expect_known(self, known: Mapping[bytes, int]) -> None:
+        now = now_iso()
         with transaction(self._connection):
             expectations.expect_whatever_is_applied(
-                self._connection, known, source="journal", now=now_iso()
+                self._connection, known, source="journal", now=now
             )
+        self._compared_at = now
 
     def _expect_changes(self, *, after: int, source: str) -> None:
         through = self._claimed_change
@@ -340,6 +343,11 @@ class Custody:
 
     def _drop_reached(self) -> None:
         if not expectations.has_expectations(self._connection):
+            return
+        if self._compared_at:
+            with transaction(self._connection):
+                expectations.drop_applied(self._connection, noted_at=self._compared_at)
+            self._compared_at = ""
             return
         with transaction(self._connection):
             reached = expectations.drop_reached(self._connection)

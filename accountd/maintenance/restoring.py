@@ -184,6 +184,7 @@ def _complete(
                     " keys and grants with what was asked for; until accountctl audit --settle the"
                     " audit is not OK"
                 )
+        expectations.begin_history(connection)
         found.expected_producers, found.expected_batches = expectations.expected_usage(connection)
         has_bad_journal = journal is None and asked.journal.exists()
     return (asked.journal,) if has_bad_journal or (is_other and asked.journal.exists()) else ()

@@ -36,7 +36,7 @@ _LAST: Final = """
     SELECT max(coalesce((SELECT max(id) FROM usage), 0),
                coalesce((SELECT max(last_row) FROM usage_segments), 0))
 """
-_LEDGER: Final = "SELECT database_id FROM custody"
+_LEDGER: Final = "SELECT database_id, history FROM custody"
 _ARCHIVED: Final = "SELECT coalesce(sum(rows), 0) FROM archives"
 _IDS: Final = """
     SELECT id FROM usage
@@ -54,7 +54,8 @@ _ROWS: Final = f"""
 
 
 def begin(params: Params) -> Json:
-    """The last row that there is now, the id of the ledger, and how many rows are in archives.
+    """The last row that there is now, the id of the ledger and of the history of its rows, and how
+    many rows are in archives.
 
     Raises ``RequestError`` for an account that there is not, and for a row ``after`` which to begin
     that was not given out yet.
@@ -63,7 +64,7 @@ def begin(params: Params) -> Json:
         find_account(account_id)
     period_of(params)
     after = params.integer("after", 0, ROW_IDS_MAX)
-    ((last,),), ((ledger,),) = read(_LAST, {}), read(_LEDGER, {})
+    ((last,),), ((ledger, history),) = read(_LAST, {}), read(_LEDGER, {})
     if after > last:
         raise RequestError(
             "conflict",
@@ -71,7 +72,7 @@ def begin(params: Params) -> Json:
             " older copy, or is another one",
         )
     ((archived,),) = read(_ARCHIVED, {})
-    return {"through": last, "ledger": ledger, "archived_rows": archived}
+    return {"through": last, "ledger": ledger, "history": history, "archived_rows": archived}
 
 
 def rows(params: Params) -> Json:

@@ -20,11 +20,15 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where an export ended: the last row of which ledger, and its name, empty if it has none."""
+    """Where an export ended: the last row of which ledger, and its name, empty if it has none.
+
+    ``history``: of the ledger's rows then; empty where it had not gone back to an older state.
+    """
 
     row: int = 0
     event_id: str = ""
     ledger: str = ""
+    history: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from accountd.ctl.exporting.choosing import FormatOf
 from accountd.ctl.exporting.cursor import Cursor, Mark, only_export
@@ -11,6 +12,8 @@ from accountd.ctl.exporting.files import NewFile
 from accountd.ctl.exporting.pages import Cut, Selection, begin, check_whole, pages, row_at
 from accountd.ctl.exporting.rows import event_id
 from shared.errors import RefusedError
+
+_ONCE: Final = "begin with a new cursor, and take rows with the same event_id once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ def export_new(wanted: Wanted, output: Path, cursor_path: Path, format_name: str
                 f"{output}: it is there already, and would lose its rows", hint="name a new file"
             )
         cut = begin(wanted.endpoint, wanted.selection, after=cursor.mark.row)
-        _check_same(wanted.endpoint, cursor.mark, cut.ledger, cursor_path)
+        _check_same(wanted.endpoint, cursor.mark, cut, cursor_path)
         at_end = row_at(wanted.endpoint, cut.through)
-        mark = Mark(cut.through, event_id(at_end) if at_end else "", cut.ledger)
+        mark = Mark(cut.through, event_id(at_end) if at_end else "", cut.ledger, cut.history)
         with NewFile(output) as file:
             count = _write(wanted, cut, file.write)
             file.finish()
@@ -72,21 +75,26 @@ def export_new(wanted: Wanted, output: Path, cursor_path: Path, format_name: str
         return f"{count:,} rows; the cursor is after row {cut.through}{gone}"
 
 
-def _check_same(endpoint: str, mark: Mark, ledger: str, cursor_path: Path) -> None:
-    """It is the ledger of the export before, and the row where that ended is the same still, unless
-    it is in an archive.
+def _check_same(endpoint: str, mark: Mark, cut: Cut, cursor_path: Path) -> None:
+    """It is the ledger of the export before, which has not gone back to an older state since, and
+    the row where that ended is the same still, unless it is in an archive.
     """
-    if mark.ledger not in ("", ledger):
+    if mark.ledger not in ("", cut.ledger):
         raise RefusedError(
-            f"{cursor_path}: found the cursor of ledger {mark.ledger}, and this is {ledger}",
+            f"{cursor_path}: found the cursor of ledger {mark.ledger}, and this is {cut.ledger}",
             hint="begin with a new cursor",
+        )
+    if mark.ledger and mark.history != cut.history:
+        raise RefusedError(
+            f"{cursor_path}: the ledger was restored since, and its rows may be in another order",
+            hint=_ONCE,
         )
     row = row_at(endpoint, mark.row)
     if row is not None and event_id(row) != mark.event_id:
         raise RefusedError(
             f"{cursor_path}: row {mark.row} was {mark.event_id} and is {event_id(row)}: the ledger"
             " was restored from an older copy",
-            hint="begin with a new cursor, and take rows with the same event_id once",
+            hint=_ONCE,
         )
 
 

@@ -35,7 +35,8 @@ class Selection:
 class Cut:
     """The rows of an export: after ``after`` up to ``through``, fixed at its beginning.
 
-    ``ledger`` is the id of the database, which every copy of it has. ``archived`` is how many rows
+    ``ledger`` is the id of the database, which every copy of it has; ``history`` changes when it
+    goes back to an older state (an accountd of before does not say). ``archived`` is how many rows
     were in archives at the beginning: those are not among the rows.
     """
 
@@ -43,6 +44,7 @@ class Cut:
     through: int
     ledger: str = ""
     archived: int = 0
+    history: str = ""
 
 
 def begin(endpoint: str, selection: Selection, *, after: int) -> Cut:
@@ -61,7 +63,9 @@ def check_whole(endpoint: str, selection: Selection, cut: Cut) -> None:
 
 def _cut(endpoint: str, selection: Selection, after: int) -> Cut:
     found = call(endpoint, "export.begin", {**selection.params, "after": after})
-    return Cut(after, found["through"], found["ledger"], found["archived_rows"])
+    return Cut(
+        after, found["through"], found["ledger"], found["archived_rows"], found.get("history", "")
+    )
 
 
 def pages(endpoint: str, selection: Selection, cut: Cut) -> Iterator[Sequence[Row]]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from accountd.data import database, lock_file, standby_role
 from accountd.data.standby.log import StandbyLog
 from accountd.data.standby_role import Role, State
+from accountd.ledger.expectations import begin_history
 from accountd.maintenance.following.follower import read_status
 from accountd.maintenance.following.receiving import finish_swap
 from shared.errors import (
@@ -181,6 +182,7 @@ def _prove(connection: Any, path: Path, frames: int, say: Callable[[str], None])
         )
     # As a daemon leaves it: the file is whole without a log.
     connection.execute("UPDATE custody SET is_open = 0")
+    begin_history(connection)  # usage that it lacks comes again
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     say("checking every page")
     problems = [row[0] for row in connection.execute("PRAGMA cipher_integrity_check")]

@@ -18,6 +18,7 @@ from cloudevents.core.v1.event import CloudEvent
 from accountd.ctl.exporting.pages import Selection, begin, pages
 from shared.csv_cells import MARK
 from shared.errors import ExitCode
+from tests.support.backups import back_up
 from tests.support.harness import BIN, Cluster, cluster_folder, eventually
 from tests.support.paths import ROOT
 from tests.support.usage_rows import batch, send
@@ -204,6 +205,39 @@ def test_what_is_new_goes_into_one_file_whoever_is_killed(used: Cluster) -> None
         files = sorted((folder / str(number)).glob("*.jsonl"))
         ids = [row["id"] for path in files for row in json_rows(path.read_text())]
         assert ids == list(range(1, len(HOSTILE) + 1)), f"process {number}"
+
+
+def test_a_cursor_ends_where_the_ledger_goes_back() -> None:
+    """Also where the row at which it ended is the same one again, by chance: the next file would
+    have one row twice, and another one would be in none.
+    """
+    with cluster_folder() as cluster, usage_socket(cluster) as push:
+        cluster.start_accountd()
+        cluster.create_account("acct", tokens=100)
+        back_up(cluster)
+        one, two, three = (bytes([n]) * 16 for n in (1, 2, 3))
+
+        def charge(*producers: bytes) -> None:
+            before = last_row(cluster)
+            for number, producer in enumerate(producers, before + 1):
+                send(push, [batch(5)], producer=producer)
+                eventually(lambda number=number: last_row(cluster) == number)
+
+        def export_new(name: str, *, code: int = 0) -> str:
+            cursor = str(cluster.folder / "cursor.json")
+            asked = ("--format", "jsonl", "--cursor", cursor, "-o", str(cluster.folder / name))
+            return export(cluster, *asked, code=code)
+
+        charge(one, two)
+        export_new("first")
+        charge(three)
+        assert cluster.accountd is not None
+        cluster.accountd.stop()
+        assert cluster.run("accountd", "restore", "backup.db").returncode == 0
+        cluster.start_accountd()
+        charge(three, two, one)
+        assert "restored since" in export_new("second", code=1)
+        assert not (cluster.folder / "second").exists()
 
 
 def test_a_cursor_is_one_exports_and_its_files_are_not_written_again(used: Cluster) -> None:

@@ -352,3 +352,33 @@ def test_what_was_settled_is_not_settled_for_the_next_restore(ledger: Ledger) ->
     assert audit(Params({}))["ok"]
     expectations.note_unknown(ledger.connection, source="restore", now="later")
     assert not audit(Params({}))["ok"]
+
+
+def history(ledger: Ledger) -> str:
+    """Of its rows."""
+    ((found,),) = ledger.connection.execute("SELECT history FROM custody").fetchall()
+    return str(found)
+
+
+def test_a_ledger_that_goes_back_begins_a_history_and_no_other_one_does(ledger: Ledger) -> None:
+    """Once, whether its journal knows or a gateway; not at any start after that."""
+    ledger.connection.execute(_SEEN, (PRODUCER, 7))
+    with older(ledger) as copy:
+        ledger.connection.execute("UPDATE producers SET applied_through = 9")
+        custody = ledger.started()
+        custody.applied([(PRODUCER, 9)])
+        custody.end()
+        ledger.ticked(ledger.started(), WATERMARKS_S)
+        assert history(ledger) == ""
+        copy.ticked(copy.started(), WATERMARKS_S)
+        gone_back = history(copy)
+        assert gone_back
+        custody = copy.started()
+        copy.ticked(custody, WATERMARKS_S)
+        assert history(copy) == gone_back
+        told(custody, seen=9, epoch=0, number=0)
+        copy.ticked(custody, RETRY_S)
+        assert history(copy) == gone_back
+        told(custody, seen=11, epoch=0, number=0)
+        copy.ticked(custody, RETRY_S)
+        assert history(copy) != gone_back
