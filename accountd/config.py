@@ -13,7 +13,7 @@ from accountd.accounts.limits import UNLIMITED, LimitDefaults
 from accountd.accounts.plans import TokensByPlan, parse_plans
 from accountd.data import database, unopenable
 from accountd.data.journal import SUFFIX
-from accountd.data.links import followed
+from accountd.data.links import belongs_to, followed
 from accountd.ledger.estimates import UNCHARGED_MAX, EstimatePolicy
 from accountd.ledger.rate_card_file import read_rate_card
 from accountd.maintenance.backup_schedule import KEEP_MAX, BackupSchedule, parse_every
@@ -23,7 +23,6 @@ from shared.config import Address, Checker
 from shared.errors import ConfigError
 from shared.rates import DEFAULT_RATES, Rates
 
-_OF_THE_DATABASE: Final = ("", "-wal", "-shm", "-journal", ".lock")
 _HOW_TO_SIGN: Final = (
     "set ACCOUNTD_WEBHOOK_SECRET_FILE or ACCOUNTD_WEBHOOK_SECRET, e.g. to"
     ' "whsec_$(openssl rand -base64 32)"'
@@ -108,7 +107,7 @@ def load_journal(settings: Mapping[str, str | None], path: Path) -> Path:
 
 def _journal(checker: Checker, path: Path) -> Path:
     journal = followed(checker.optional("ACCOUNTD_JOURNAL", Path) or Path(f"{path}{SUFFIX}"))
-    if journal.absolute() in {Path(f"{path.absolute()}{suffix}") for suffix in _OF_THE_DATABASE}:
+    if belongs_to(path, journal):
         what = "is of the database itself"
     elif os.path.isdir(journal):
         what = "is a folder"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from accountd.data.unopenable import WrongKeyError
+from accountd.data.unopenable import KeyDoesNotOpenError
 from shared.config import setting
 from shared.errors import cause_of
 
@@ -50,7 +50,7 @@ def key_file_named(key_file: Path | None) -> Iterator[None]:
     """Name the option of a backup's own key where the database's does not open it."""
     try:
         yield
-    except WrongKeyError as exc:
+    except KeyDoesNotOpenError as exc:
         if key_file is None:
             exc.hint = f"--key-file names the key that it was made with, if another; {exc.hint}"
         raise

@@ -15,10 +15,12 @@ from accountd.commands.options import DB_PATH, FILE
 from accountd.config import load_database
 from accountd.data import database
 from accountd.data.archive_file import open_archive
+from accountd.data.disk_errors import disk_error
+from accountd.data.links import belongs_to
 from accountd.maintenance import pruning
 from accountd.maintenance.archive_proof import UNCOUNTED, problems_of, rows_of
 from shared import core_dumps, secret_files
-from shared.errors import ConfigError, OperatorError, StorageError, cause_of
+from shared.errors import ConfigError, OperatorError
 
 # Statements of the month that goes on, and of the last one, show their rows.
 DAYS_MIN: Final = 35
@@ -34,10 +36,7 @@ def _disk_errors_told(archive: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StorageError(
-            f"{exc.filename or archive}: {cause_of(exc)}",
-            hint="let this user write there, or name another file: --archive; then run it again",
-        ) from exc
+        raise disk_error(exc, archive, then="or name another file: --archive") from exc
 
 
 @click.command()
@@ -146,6 +145,8 @@ def _day(text: str, *, is_sure: bool) -> int:
 
 def _path(begun: Path | None, asked: Path | None, db_path: Path, before: str) -> Path:
     """The file of the archive; ``begun`` by an interrupted run, it is finished first."""
+    if asked is not None and belongs_to(db_path, asked):
+        raise ConfigError(f"{asked} belongs to the database", hint="choose another name: --archive")
     if begun is None:
         default = db_path.with_name(f"{db_path.stem}-before-{before}.archive")
         return (asked or default).resolve()

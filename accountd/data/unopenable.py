@@ -41,14 +41,14 @@ def refuse_plain(path: Path, head: bytes) -> None:
         )
 
 
-class WrongKeyError(DatabaseUnusableError):
+class KeyDoesNotOpenError(DatabaseUnusableError):
     """The key does not open the file."""
 
 
 def key_does_not_open(path: Path, key: str) -> DatabaseUnusableError:
     """The error for an encrypted file that ``key`` does not open: which key, and what it lacks."""
     flaw = flaw_of(key)
-    return WrongKeyError(
+    return KeyDoesNotOpenError(
         f"the key in {source_of(key)} does not open {path}" + (f": it {flaw}" if flaw else ""),
         hint="put back the key that the database was made with; a damaged first page looks the"
         " same: then restore a backup",

@@ -17,6 +17,8 @@ from typing import Final
 
 from accountd.clock import now_iso
 from accountd.data import private_copy, snapshot, unopenable
+from accountd.data.journal import SUFFIX
+from accountd.data.links import belongs_to
 from accountd.data.partial_file import partial_file
 from accountd.maintenance.backup_words import COPYING, VERIFYING
 from accountd.maintenance.copy_errors import copy_errors
@@ -31,8 +33,6 @@ Tell = Callable[[str, int, int], None]
 PARTIAL: Final = ".backup-partial"
 NICE: Final = 19
 _NONE: Final = "no backup was made"
-# Names beside the database that are its own.
-_OWN: Final = ("", *snapshot.COMPANIONS, ".lock", ".swap", ".staged", ".journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ def make_backup(
 def _check(source: Path, destination: Path) -> None:
     """Refuse a destination before anything is done."""
     folder = Path(os.path.realpath(destination.parent))
-    beside = Path(os.path.realpath(source))
+    journal = Path(f"{os.path.realpath(source)}{SUFFIX}")
     if not source.is_file():
         raise DatabaseUnusableError(f"no database at {source}", hint="check DB_PATH")
-    if folder / destination.name in [beside.with_name(beside.name + one) for one in _OWN]:
+    if belongs_to(source, destination) or folder / destination.name == journal:
         raise ConfigError(f"{destination} belongs to the database", hint="choose another name")
     if destination.is_dir():
         raise ConfigError(f"{destination} is a folder", hint="name a file in it")

@@ -1,23 +1,12 @@
 """What an operator is told when a copy of the database cannot be made."""
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from accountd.data import database
-from shared.errors import (
-    ConfigError,
-    DatabaseUnusableError,
-    NotNowError,
-    OperatorError,
-    StorageError,
-    cause_of,
-)
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+from accountd.data.disk_errors import disk_error
+from shared.errors import DatabaseUnusableError, NotNowError, OperatorError, StorageError
 
 
 @contextlib.contextmanager
@@ -41,22 +30,15 @@ def copy_errors(source: Path, copy: Path, *, outcome: str) -> Iterator[None]:
 
 def _failure(exc: Exception, source: Path, copy: Path, outcome: str) -> OperatorError | None:
     name = database.error_name(exc)
-    number = exc.errno if isinstance(exc, OSError) else None
-    if number in _FULL or name == "SQLITE_FULL":
-        return NotNowError(
-            f"the disk under {copy} is full, {outcome}",
-            hint="free some space, or name a file on another disk",
-        )
-    if number in _FORBIDDEN:
-        where = getattr(exc, "filename", None) or copy
-        return ConfigError(
-            f"{where}: {cause_of(exc)}, {outcome}", hint="let this user read and write there"
-        )
-    if number == errno.EEXIST:
+    if isinstance(exc, FileExistsError):
         return NotNowError(f"{copy} is being made by another process, {outcome}")
-    if number is not None or name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+    if isinstance(exc, OSError):
+        return disk_error(exc, copy, then=outcome)
+    if name == "SQLITE_FULL":
+        return NotNowError(f"the disk under {copy} is full", hint=f"free some space; {outcome}")
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         return StorageError(
-            f"I/O error while {source} was copied to {copy} ({name or cause_of(exc)}), {outcome}",
+            f"I/O error while {source} was copied to {copy} ({name}), {outcome}",
             hint="check both disks, then run this again",
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):

@@ -3,7 +3,6 @@ and then take their places in one step, or are thrown away.
 """
 
 import contextlib
-import errno
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,23 +11,15 @@ from typing import Any, Final
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from accountd.data import database, private_copy, swap, unopenable
+from accountd.data.disk_errors import disk_error
 from accountd.data.swap import Plan, Replacement
-from shared.errors import (
-    ConfigError,
-    DatabaseUnusableError,
-    NotNowError,
-    OperatorError,
-    StorageError,
-    cause_of,
-)
+from shared.errors import DatabaseUnusableError, OperatorError, StorageError
 
 Tell = Callable[[str, float | None], None]
 """Is told what is being done, and which share of it; None: so much as before, time passes."""
 
 _PROBLEMS_SHOWN_MAX: Final = 3
 _NOTHING: Final = "nothing was changed"
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
 
 
 @contextlib.contextmanager
@@ -122,24 +113,23 @@ def prove(replacement: Replacement, key: str, *, named: Path, tell: Tell) -> Non
 
 def _with_outcome(hint: str, path: Path) -> str:
     """``hint``, with what became of the files."""
-    outcome = (
-        "the new files are complete; the next start of accountd puts them in place, as does the"
-        " next command for this database"
-        if swap.is_unfinished(path)
-        else _NOTHING
-    )
+    outcome = _outcome(path)
     return hint if outcome in hint else f"{hint}; {outcome}"
+
+
+def _outcome(path: Path) -> str:
+    if swap.is_unfinished(path):
+        return (
+            "the new files are complete; the next start of accountd puts them in place, as does"
+            " the next command for this database"
+        )
+    return _NOTHING
 
 
 def _failure(exc: Exception, path: Path) -> OperatorError | None:
     """What an operator is told; None for a bug of ours."""
     if isinstance(exc, OSError):
-        where = f"{exc.filename or path}: {cause_of(exc)}"
-        if exc.errno in _FULL:
-            return NotNowError(where, hint=_with_outcome("free some space", path))
-        if exc.errno in _FORBIDDEN:
-            return ConfigError(where, hint=_with_outcome("let this user write there", path))
-        return StorageError(where, hint=_with_outcome("check the disk", path))
+        return disk_error(exc, path, then=_outcome(path))
     failure = database.translate(exc, path)
     if failure is not None:
         failure.hint = _with_outcome(failure.hint, path)

@@ -1,7 +1,6 @@
 """``accountd promote``: makes a standby the primary."""
 
 import contextlib
-import errno
 import os
 import signal
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from accountd.data import database, lock_file, standby_role
+from accountd.data.disk_errors import disk_error
 from accountd.data.standby.log import StandbyLog
 from accountd.data.standby_role import Role, State
 from accountd.ledger.expectations import begin_history
@@ -22,13 +22,10 @@ from shared.errors import (
     DatabaseUnusableError,
     NotNowError,
     RefusedError,
-    StorageError,
-    cause_of,
 )
 
 # How long a follower may take to end after SIGTERM, in s; it hears the primary out for 2 s.
 _STOP_S: Final = 5.0
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _WATERMARKS: Final = (
     "SELECT hex(producer), applied_through, last_seen_at FROM producers"
     " WHERE ended_at IS NULL ORDER BY last_seen_at DESC, producer LIMIT 20"
@@ -134,11 +131,7 @@ def _errors_told(path: Path) -> Iterator[None]:
         try:
             yield
         except OSError as exc:
-            where = f"the promotion of {path} was interrupted: {exc.filename or path}"
-            error = NotNowError if exc.errno in _FULL else StorageError
-            raise error(
-                f"{where}: {cause_of(exc)}", hint="mend the disk, then run this again: it goes on"
-            ) from exc
+            raise disk_error(exc, path, then="run this again: the promotion goes on") from exc
 
 
 def _check_is_stopped(primary: Path | None) -> None:

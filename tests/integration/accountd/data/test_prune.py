@@ -191,3 +191,12 @@ def test_migrating_and_pruning_exclude_each_other() -> None:
             assert refused.returncode == 73
             assert "accountd prune" in refused.stderr
         cluster.start_accountd()  # a daemon needs not wait
+
+
+def test_an_archive_is_never_the_database(prepared: Cluster) -> None:
+    """Nor its log, by whatever name."""
+    (prepared.folder / "link.archive").symlink_to("accounts.db-wal")
+    for name in ("accounts.db", "link.archive"):
+        done = prepared.run("accountd", "prune", "--before", "2026-05-01", "--archive", name)
+        assert done.returncode == 78
+        assert "belongs to the database" in done.stderr

@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(prepared: Cluster) -> None:
     with small_disk(prepared.folder, "128k") as disk:
         done = prepared.run("accountctl", "backup", "disk/b.db")
         assert done.returncode == 75
-        assert "is full, no backup was made (free some space" in done.stderr
+        assert "No space left on device (free some space; no backup was made)" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert names(disk) == []
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
