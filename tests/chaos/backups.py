@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +32,7 @@ from accountd.maintenance.verifying import verify
 from bench import big_ledger
 from shared.errors import OperatorError
 from tests.support.backups import back_up, key_of
+from tests.support.cut_offs import CutOffs
 from tests.support.database import create_account
 from tests.support.harness import BIN, Cluster, cluster_folder, eventually
 from tests.support.killed import killed_at
@@ -54,25 +55,6 @@ SHOWN_MAX: Final = 20
 _LEFT: Final = ("no backup was made", "nothing was proven", "only where it is whole", "output")
 _EXPECTED: Final = re.compile('event="(backup failed|journal is new)"')  # in the daemon's log
 _COUNTED: Final = re.compile(r"^\d+\s+(\w+)\((.*)", re.MULTILINE)
-
-
-@dataclass
-class Report:
-    """What was done to one command, and what went wrong."""
-
-    command: str
-    kills: int = 0
-    faults: int = 0
-    told: int = 0  # faults of which the command told
-    whole: int = 0  # cut off, and the backup is there
-    problems: list[str] = field(default_factory=list)
-
-    def line(self) -> str:
-        """For people."""
-        return (
-            f"{self.command}: {self.kills} kills, {self.faults} I/O faults ({self.told} told),"
-            f" whole backups afterwards {self.whole}, problems {len(self.problems)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -194,9 +176,9 @@ class Torment:
     def __init__(self, cluster: Cluster, target: Target, chance: random.Random) -> None:
         self._cluster, self._target, self._chance = cluster, target, chance
         self._cut = cluster.folder / "cut.db"
-        self.report = Report(target.name)
+        self.report = CutOffs(target.name, "whole backups")
 
-    def run(self, points: int, faults: int) -> Report:
+    def run(self, points: int, faults: int) -> CutOffs:
         """All of it."""
         counts = self._counts()
         for _ in range(points):
@@ -258,7 +240,7 @@ class Torment:
         assert manifest is not None, "a backup has its name and no manifest"
         assert not found.problems, found.problems
         assert not differences(manifest, found)
-        self.report.whole += done.code != 0
+        self.report.done += done.code != 0
 
     def _again(self) -> None:
         """The next try, without a fault: it works, and nothing half-made is left."""
@@ -293,7 +275,7 @@ def prepare(cluster: Cluster) -> None:
     assert Path(f"{path}-wal").stat().st_size
 
 
-def torment(points: int, faults: int, seed: int) -> Iterator[Report]:
+def torment(points: int, faults: int, seed: int) -> Iterator[CutOffs]:
     """The report of each."""
     with cluster_folder(is_measured=False) as cluster:
         prepare(cluster)

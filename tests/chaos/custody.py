@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from accountd.maintenance.custody import Custody
 from accountd.maintenance.restoring import Asked
 from accountd.maintenance.verifying import verify
 from tests.support.backups import back_up, key_of
+from tests.support.cut_offs import CutOffs
 from tests.support.database import create_account
 from tests.support.harness import BIN, Cluster, cluster_folder
 from tests.support.killed import killed_at
@@ -48,25 +48,6 @@ SHOWN_MAX: Final = 20
 _OUTCOMES: Final = ("nothing was changed", "the new files are complete")
 
 
-@dataclass
-class Report:
-    """What was done to one command, and what went wrong."""
-
-    command: str
-    kills: int = 0
-    faults: int = 0
-    failed: int = 0  # faults of which the command told
-    was_new: int = 0  # cut off, and the new files are in place afterwards
-    problems: list[str] = field(default_factory=list)
-
-    def line(self) -> str:
-        """For people."""
-        return (
-            f"{self.command}: {self.kills} kills, {self.faults} I/O faults ({self.failed} told),"
-            f" new afterwards {self.was_new}, problems {len(self.problems)}"
-        )
-
-
 class Torment:
     """One command in copies of one folder: a killed daemon's database, and an older backup."""
 
@@ -76,13 +57,13 @@ class Torment:
         self._path = Path(cluster.env["DB_PATH"])
         self._journal = Path(f"{self._path}.journal")
         self._command = command
-        self.report = Report(command)
+        self.report = CutOffs(command, "new")
 
     @property
     def _words(self) -> tuple[str, ...]:
         return COMMANDS[self._command]
 
-    def run(self, points: int) -> Report:
+    def run(self, points: int) -> CutOffs:
         """All of it."""
         try:
             self._prepare()
@@ -156,12 +137,12 @@ class Torment:
         before = key_of(self._cluster)
         done = self._strace("-o", os.devnull, "-e", f"inject={fault}")
         if "error" in fault and done.returncode:
-            self.report.failed += 1
+            self.report.told += 1
             self._look_at_error(fault, done)
         try:
             database.finish_interrupted(self._path)
             self._look(fault)
-            self.report.was_new += self._is_new(before)
+            self.report.done += self._is_new(before)
             self._again()
             self._look(f"{fault}, then again")
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is what is looked for
@@ -214,7 +195,7 @@ def _tell(_what: str, _share: float | None) -> None:
     """Nobody looks."""
 
 
-def torment(commands: Sequence[str], points: int, seed: int) -> list[Report]:
+def torment(commands: Sequence[str], points: int, seed: int) -> list[CutOffs]:
     """The reports of each command."""
     reports = []
     for command in commands:

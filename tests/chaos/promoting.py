@@ -52,12 +52,12 @@ class Promotions(custody.Torment):
         self._reset()
         done = self._strace("-o", os.devnull, "-e", f"inject={fault}")
         if "error" in fault and done.returncode:
-            self.report.failed += 1
+            self.report.told += 1
             if done.returncode not in custody.EXIT_CODES or "Traceback" in done.stderr:
                 self._problem(fault, f"exit {done.returncode}: {done.stderr[-500:]}")
         try:
             again = self._promoted()
-            self.report.was_new += AGAIN in again.stderr
+            self.report.done += AGAIN in again.stderr
             if again.returncode and AGAIN not in again.stderr:
                 self._problem(fault, f"then again, exit {again.returncode}: {again.stderr}")
             self._look(fault)
